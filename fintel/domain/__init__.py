@@ -1,0 +1,1 @@
+"""The nouns of fintel: tables, detections, cases. Standard library only."""

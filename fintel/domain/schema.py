@@ -1,0 +1,507 @@
+"""Every table of fintel, in one place: columns, types, units, ISO 20022 paths, sensitivity.
+
+Conforming, storage schemas, masking, rule checking and the reference pages are all derived from
+here. Names are ISO 20022's, spelt out (https://www.iso20022.org/). Three kinds of table:
+
+* **canonical**: what feeds are conformed to and the lake keeps;
+* **derived**: computed from canonical tables and never stored by hand (``entries``);
+* **run**: what one detection run writes, frozen with its manifest.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Type(StrEnum):
+    """Column types. ``MONEY`` is a decimal with 18 digits, 5 of them behind the point: what
+    ISO 20022 allows, and still an exact 64-bit integer in storage."""
+
+    STRING = "string"
+    INT = "int"
+    FLOAT = "float"
+    BOOL = "bool"
+    MONEY = "money"
+    RATE = "rate"
+    TIMESTAMP = "timestamp"
+    DATE = "date"
+
+
+#: Digits behind the point of ``Type.MONEY``; kernels sum money as integers of 10**-5.
+MONEY_SCALE = 5
+MONEY_UNITS = 10**MONEY_SCALE
+
+
+class Sensitivity(StrEnum):
+    """How a column may be used and shown.
+
+    ``PROTECTED`` traits (sex, nationality) may stand in a case for an investigator; no rule may
+    name them and no model may see them.
+    """
+
+    PLAIN = "plain"
+    PERSONAL = "personal"
+    PROTECTED = "protected"
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column: its name, type, whether it must be filled, and what it means."""
+
+    name: str
+    type: Type
+    doc: str
+    required: bool = False
+    unit: str | None = None
+    path: str | None = None
+    sensitivity: Sensitivity = Sensitivity.PLAIN
+    values: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A table: its columns in order and the columns that make a row unique."""
+
+    name: str
+    doc: str
+    key: tuple[str, ...]
+    columns: tuple[Column, ...]
+
+    def __contains__(self, name: object) -> bool:
+        return any(c.name == name for c in self.columns)
+
+    def __getitem__(self, name: str) -> Column:
+        for column in self.columns:
+            if column.name == name:
+                return column
+        raise KeyError(name)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Column names in order."""
+        return tuple(c.name for c in self.columns)
+
+
+CHANNELS = (
+    "branch", "atm", "online", "app", "agent", "card_present", "card_not_present", "p2p",
+    "mobile_transfer", "wire", "vasp", "kiosk", "unknown",
+)  # fmt: skip
+INSTRUMENTS = (
+    "cash", "credit_transfer", "direct_debit", "card", "prepaid", "cheque", "draft", "money_order",
+    "gift_card", "crypto", "fx", "fee", "reinvestment", "other",
+)  # fmt: skip
+STATUSES = ("booked", "pending", "rejected", "returned", "reversed", "reversal")
+KINDS = ("person", "organisation", "institution", "unknown")
+HOLDINGS = ("own", "external")
+DIRECTIONS = ("in", "out")
+
+_P = Sensitivity.PERSONAL
+_X = Sensitivity.PROTECTED
+
+
+def _c(
+    name: str,
+    type: Type,
+    doc: str,
+    *,
+    required: bool = False,
+    unit: str | None = None,
+    path: str | None = None,
+    sensitivity: Sensitivity = Sensitivity.PLAIN,
+    values: tuple[str, ...] = (),
+) -> Column:
+    return Column(name, type, doc, required, unit, path, sensitivity, values)
+
+
+#: Where a row came from. Every canonical table ends with these; the reader fills them.
+PROVENANCE = (
+    _c("source", Type.STRING, "Name of the source system; the first part of every derived id", required=True),
+    _c("feed_id", Type.STRING, "First 16 hex digits of the feed file's SHA-256", required=True),
+    _c("source_file", Type.STRING, "File name the row was read from", required=True),
+    _c("source_row", Type.INT, "Line of the file (CSV, JSON Lines; the header is line 1) or row (Parquet, from 1)", required=True),
+)  # fmt: skip
+
+
+def _side(side: str, tag: str) -> tuple[Column, ...]:
+    return (
+        _c(f"{side}_account_id", Type.STRING, f"Account of the {side}: IBAN, else 'agent|account'; empty for cash", path=f"CdtTrfTxInf/{tag}Acct/Id"),
+        _c(f"{side}_name", Type.STRING, f"Name of the {side} as the feed has it", path=f"CdtTrfTxInf/{tag}/Nm", sensitivity=_P),
+        _c(f"{side}_agent", Type.STRING, f"Bank or agent of the {side}", path=f"CdtTrfTxInf/{tag}Agt/FinInstnId"),
+        _c(f"{side}_country", Type.STRING, f"Country of the {side}, ISO 3166-1 alpha-2", path=f"CdtTrfTxInf/{tag}/PstlAdr/Ctry"),
+    )  # fmt: skip
+
+
+TRANSACTIONS = Table(
+    "transactions",
+    "One row a payment: one movement of value from a debtor side to a creditor side.",
+    ("transaction_id",),
+    (
+        _c("transaction_id", Type.STRING, "'source:reference', or 'source:~hash' where the feed has no reference", required=True),
+        _c("booked_at", Type.TIMESTAMP, "Best available instant, UTC", required=True, unit="µs", path="Ntry/BookgDt"),
+        _c("local_offset_minutes", Type.INT, "Customer's offset from UTC if known, never guessed", unit="min"),
+        _c("amount", Type.MONEY, "Amount of value moved, greater than zero; direction lives in the sides", required=True, path="CdtTrfTxInf/IntrBkSttlmAmt"),
+        _c("currency", Type.STRING, "ISO 4217", required=True, path="CdtTrfTxInf/IntrBkSttlmAmt/@Ccy"),
+        _c("amount_base", Type.MONEY, "Amount in the base currency of the installation; empty without a rate"),
+        *_side("debtor", "Dbtr"),
+        *_side("creditor", "Cdtr"),
+        _c("channel", Type.STRING, "How the payment was made", values=CHANNELS),
+        _c("instrument", Type.STRING, "What moved the value", values=INSTRUMENTS),
+        _c("status", Type.STRING, "Only 'booked' rows become entries; returns and reversals keep their link", required=True, path="Ntry/Sts", values=STATUSES),
+        _c("reversal_of", Type.STRING, "transaction_id that this row returns or reverses"),
+        _c("purpose_code", Type.STRING, "ISO 20022 external purpose code", path="CdtTrfTxInf/Purp/Cd"),
+        _c("remittance_information", Type.STRING, "Free text of the payment", path="CdtTrfTxInf/RmtInf/Ustrd", sensitivity=_P),
+        _c("merchant_name", Type.STRING, "Merchant as the card record has it", path="Ntry/CardTx/POI"),
+        _c("merchant_category_code", Type.STRING, "ISO 18245, four digits as text"),
+        _c("merchant_country", Type.STRING, "ISO 3166-1 alpha-2"),
+        _c("place_id", Type.STRING, "Branch, ATM, agent or kiosk where it happened"),
+        _c("place_city", Type.STRING, "City of that place"),
+        _c("place_country", Type.STRING, "Country of that place, ISO 3166-1 alpha-2"),
+        _c("device_id", Type.STRING, "Device that ordered it", sensitivity=_P),
+        _c("ip_address", Type.STRING, "Address that ordered it", sensitivity=_P),
+        _c("end_to_end_id", Type.STRING, "End-to-end reference", path="CdtTrfTxInf/PmtId/EndToEndId"),
+        _c("uetr", Type.STRING, "Unique end-to-end transaction reference", path="CdtTrfTxInf/PmtId/UETR"),
+        *PROVENANCE,
+    ),
+)  # fmt: skip
+
+ACCOUNTS = Table(
+    "accounts",
+    "One row an account that the feed describes.",
+    ("account_id",),
+    (
+        _c("account_id", Type.STRING, "As in transactions", required=True, path="Acct/Id"),
+        _c("party_id", Type.STRING, "Holder, as in parties"),
+        _c("name", Type.STRING, "Name of the holder or the account", sensitivity=_P),
+        _c("kind", Type.STRING, "What the holder is", values=KINDS),
+        _c("holding", Type.STRING, "'own' customers are ranked first; 'external' ones on request", values=HOLDINGS),
+        _c("agent", Type.STRING, "Bank or agent that keeps it"),
+        _c("country", Type.STRING, "ISO 3166-1 alpha-2"),
+        _c("currency", Type.STRING, "ISO 4217"),
+        _c("product", Type.STRING, "What kind of account it is"),
+        _c("opened_on", Type.DATE, "Day it was opened"),
+        _c("closed_on", Type.DATE, "Day it was closed"),
+        *PROVENANCE,
+    ),
+)  # fmt: skip
+
+PARTIES = Table(
+    "parties",
+    "One row a person or organisation.",
+    ("party_id",),
+    (
+        _c("party_id", Type.STRING, "Customer number or the like", required=True),
+        _c("name", Type.STRING, "Full name", sensitivity=_P, path="Pty/Nm"),
+        _c("given_name", Type.STRING, "First name, if the feed splits names", sensitivity=_P),
+        _c("family_name", Type.STRING, "Last name, if the feed splits names", sensitivity=_P),
+        _c("kind", Type.STRING, "What it is", values=KINDS),
+        _c("birth_date", Type.DATE, "Of a person", sensitivity=_P, path="Pty/Id/PrvtId/DtAndPlcOfBirth"),
+        _c("country", Type.STRING, "Country of residence or seat, ISO 3166-1 alpha-2"),
+        _c("city", Type.STRING, "City of residence or seat", sensitivity=_P),
+        _c("state", Type.STRING, "State, province or region code", sensitivity=_P),
+        _c("address", Type.STRING, "Street and number", sensitivity=_P),
+        _c("postcode", Type.STRING, "Postal code", sensitivity=_P),
+        _c("phone", Type.STRING, "Main phone", sensitivity=_P),
+        _c("email", Type.STRING, "Main e-mail", sensitivity=_P),
+        _c("tax_id", Type.STRING, "Tax number", sensitivity=_P),
+        _c("occupation", Type.STRING, "Declared occupation", sensitivity=_P),
+        _c("industry", Type.STRING, "Line of business, for organisations"),
+        _c("annual_income", Type.MONEY, "Declared yearly income or turnover, base currency", unit="base", sensitivity=_P),
+        _c("sex", Type.STRING, "Never used by a rule or model", sensitivity=_X),
+        _c("nationality", Type.STRING, "Never used by a rule or model", sensitivity=_X),
+        *PROVENANCE,
+    ),
+)  # fmt: skip
+
+IDENTIFIER_TYPES = ("phone", "email", "address", "device", "wallet", "handle", "ip", "document")
+
+IDENTIFIERS = Table(
+    "identifiers",
+    "Phones, e-mails, addresses, devices, wallets and handles of a party.",
+    ("party_id", "type", "value"),
+    (
+        _c("party_id", Type.STRING, "As in parties", required=True),
+        _c("type", Type.STRING, "What kind of identifier", required=True, values=IDENTIFIER_TYPES),
+        _c("value", Type.STRING, "Normalised value", required=True, sensitivity=_P),
+        _c("first_seen", Type.TIMESTAMP, "When it was first known"),
+        *PROVENANCE,
+    ),
+)
+
+RATES = Table(
+    "rates",
+    "Exchange rates: how many units of the base currency one unit of a currency buys.",
+    ("date", "currency", "base"),
+    (
+        _c("date", Type.DATE, "Day the rate holds from, until the next one", required=True),
+        _c("currency", Type.STRING, "ISO 4217", required=True),
+        _c("base", Type.STRING, "ISO 4217", required=True),
+        _c("rate", Type.RATE, "Units of base for one unit of currency", required=True),
+        *PROVENANCE,
+    ),
+)
+
+LABELS = Table(
+    "labels",
+    "What is known about who was suspicious: who said so, and when it was known.",
+    ("subject_type", "subject_id", "label_source", "known_at"),
+    (
+        _c("subject_type", Type.STRING, "What the label is about", required=True, values=("transaction", "account", "party")),
+        _c("subject_id", Type.STRING, "Id of the transaction, account or party", required=True),
+        _c("suspicious", Type.BOOL, "The label itself", required=True),
+        _c("typology", Type.STRING, "Typology it was filed under"),
+        _c("scheme_id", Type.STRING, "Groups subjects of one scheme"),
+        _c("label_source", Type.STRING, "Who said so", required=True),
+        _c("known_at", Type.TIMESTAMP, "When it was known; a model trained as of T sees labels known by T", required=True),
+        _c("confidence", Type.FLOAT, "0 to 1"),
+        *PROVENANCE,
+    ),
+)  # fmt: skip
+
+INTEL = Table(
+    "intel",
+    "Identifiers and keywords from partners.",
+    ("type", "value", "issuer"),
+    (
+        _c("type", Type.STRING, "Kind of identifier, or 'keyword', 'account'", required=True, values=(*IDENTIFIER_TYPES, "keyword", "account")),
+        _c("value", Type.STRING, "Normalised value", required=True, sensitivity=_P),
+        _c("issuer", Type.STRING, "Who gave it", required=True),
+        _c("legal_basis", Type.STRING, "Why it may be used"),
+        _c("received_on", Type.DATE, "Day it came"),
+        *PROVENANCE,
+    ),
+)  # fmt: skip
+
+QUARANTINE = Table(
+    "quarantine",
+    "Rows that did not conform, kept with the reason. Nothing is dropped in silence.",
+    ("feed_id", "target", "source_file", "source_row", "code"),
+    (
+        _c("feed_id", Type.STRING, "As in provenance", required=True),
+        _c("source", Type.STRING, "Name of the source system", required=True),
+        _c("target", Type.STRING, "Table the row was meant for", required=True),
+        _c("source_file", Type.STRING, "File name", required=True),
+        _c("source_row", Type.INT, "Line or row in the file", required=True),
+        _c("code", Type.STRING, "Reason code, F001 and on", required=True),
+        _c("column", Type.STRING, "Canonical column that could not be filled"),
+        _c("value", Type.STRING, "What stood there, at most 200 characters", sensitivity=_P),
+        _c("message", Type.STRING, "In words", required=True),
+        _c("hint", Type.STRING, "What to do"),
+    ),
+)
+
+FEEDS = Table(
+    "feeds",
+    "Every feed ever read, with its reconciliation: read = accepted + duplicates + rejected + skipped.",
+    ("feed_id", "target"),
+    (
+        _c("feed_id", Type.STRING, "First 16 hex digits of the SHA-256 of file and mapping", required=True),
+        _c("target", Type.STRING, "Table it filled", required=True),
+        _c("source", Type.STRING, "Name of the source system", required=True),
+        _c("mapping", Type.STRING, "Mapping used", required=True),
+        _c("source_file", Type.STRING, "File name", required=True),
+        _c("sha256", Type.STRING, "Of the file", required=True),
+        _c("bytes", Type.INT, "Size of the file", required=True, unit="B"),
+        _c("rows_read", Type.INT, "Rows in the file", required=True),
+        _c("rows_accepted", Type.INT, "Rows added to the table", required=True),
+        _c("rows_duplicate", Type.INT, "Rows whose key was there already", required=True),
+        _c("rows_rejected", Type.INT, "Rows in quarantine", required=True),
+        _c(
+            "rows_skipped",
+            Type.INT,
+            "Rows that the mapping says to leave out (e.g. not a label)",
+            required=True,
+        ),
+        _c("read_at", Type.TIMESTAMP, "When it was committed", required=True),
+    ),
+)
+
+ENTRIES = Table(
+    "entries",
+    "One side of a booked payment on one account. What windows partition and rules look at.",
+    ("entry_id",),
+    (
+        _c("entry_id", Type.STRING, "'transaction_id/in' or 'transaction_id/out'", required=True),
+        _c("transaction_id", Type.STRING, "As in transactions", required=True),
+        _c("account_id", Type.STRING, "Account this side is on", required=True),
+        _c("direction", Type.STRING, "Seen from the account", required=True, values=DIRECTIONS),
+        _c("booked_at", Type.TIMESTAMP, "UTC", required=True, unit="µs"),
+        _c("local_hour", Type.INT, "0 to 23 on the customer's clock; empty if the offset is unknown", unit="h"),
+        _c("local_date", Type.DATE, "Day on the customer's calendar; empty if the offset is unknown"),
+        _c("amount", Type.MONEY, "In the currency of the payment", required=True, unit="currency"),
+        _c("currency", Type.STRING, "ISO 4217", required=True),
+        _c("amount_base", Type.MONEY, "In the base currency; empty without a rate", unit="base"),
+        _c("channel", Type.STRING, "As in transactions", values=CHANNELS),
+        _c("instrument", Type.STRING, "As in transactions", values=INSTRUMENTS),
+        _c("purpose_code", Type.STRING, "ISO 20022 external purpose code"),
+        _c("remittance_information", Type.STRING, "Free text", sensitivity=_P),
+        _c("merchant_name", Type.STRING, "As in transactions"),
+        _c("merchant_category_code", Type.STRING, "ISO 18245"),
+        _c("merchant_country", Type.STRING, "ISO 3166-1 alpha-2"),
+        _c("place_id", Type.STRING, "Branch, ATM, agent or kiosk"),
+        _c("place_city", Type.STRING, "City of that place"),
+        _c("place_country", Type.STRING, "ISO 3166-1 alpha-2"),
+        _c("device_id", Type.STRING, "Device that ordered it", sensitivity=_P),
+        _c("ip_address", Type.STRING, "Address that ordered it", sensitivity=_P),
+        _c("counterparty_id", Type.STRING, "Account on the other side, else 'name:…', else empty (cash)"),
+        _c("counterparty_name", Type.STRING, "Name on the other side", sensitivity=_P),
+        _c("counterparty_agent", Type.STRING, "Bank or agent on the other side"),
+        _c("counterparty_country", Type.STRING, "Country on the other side: the payment's, else its account's"),
+        _c("counterparty_kind", Type.STRING, "What the other side is, if described", values=KINDS),
+        _c("counterparty_age", Type.INT, "Age of the other side's holder on that day, if described", unit="years"),
+        _c("account_agent", Type.STRING, "Bank or agent of this side"),
+        _c("account_country", Type.STRING, "Country of this side: the payment's, else the account's"),
+        _c("account_kind", Type.STRING, "What the holder is", values=KINDS),
+        _c("account_product", Type.STRING, "What kind of account it is"),
+        _c("account_age_days", Type.INT, "Days since it was opened, on that day", unit="days"),
+        _c("party_id", Type.STRING, "Holder of this side"),
+        _c("party_age", Type.INT, "Age of the holder on that day", unit="years"),
+        _c("party_city", Type.STRING, "Home city of the holder", sensitivity=_P),
+        _c("party_occupation", Type.STRING, "Declared occupation of the holder", sensitivity=_P),
+        _c("party_industry", Type.STRING, "Line of business of the holder"),
+        _c("party_income", Type.MONEY, "Declared yearly income, base currency", unit="base", sensitivity=_P),
+    ),
+)  # fmt: skip
+
+RULE_RESULTS = Table(
+    "rule_results",
+    "How each rule fared in a run: evaluated, cannot tell, or failed; never silently false.",
+    ("run_id", "rule_id"),
+    (
+        _c("run_id", Type.STRING, "Run", required=True),
+        _c("rule_id", Type.STRING, "Rule", required=True),
+        _c("version", Type.INT, "Version of the rule", required=True),
+        _c("fingerprint", Type.STRING, "Of the rule's logic", required=True),
+        _c("outcome", Type.STRING, "What the run can say", required=True, values=("evaluated", "cannot_tell", "failed")),
+        _c("reason", Type.STRING, "Why it cannot tell or failed"),
+        _c("candidates", Type.INT, "Entries that the anchor selected", required=True),
+        _c("unseen", Type.INT, "Entries whose anchor could not be decided, for want of a value", required=True),
+        _c("hits", Type.INT, "Entries at which the rule held", required=True),
+        _c("episodes", Type.INT, "Hits joined in time", required=True),
+        _c("subjects", Type.INT, "Accounts with an episode", required=True),
+        _c("seconds", Type.FLOAT, "CPU-wall seconds spent", required=True, unit="s"),
+    ),
+)  # fmt: skip
+
+EPISODES = Table(
+    "episodes",
+    "Hits of one rule on one subject that touch in time.",
+    ("run_id", "episode_id"),
+    (
+        _c("run_id", Type.STRING, "Run", required=True),
+        _c("episode_id", Type.STRING, "Hash of rule, logic, subject and first entry: the same in every run", required=True),
+        _c("rule_id", Type.STRING, "Rule", required=True),
+        _c("account_id", Type.STRING, "Subject", required=True),
+        _c("partition", Type.STRING, "Value of the rule's `per` columns", required=True),
+        _c("typology", Type.STRING, "Typology of the rule", required=True),
+        _c("level", Type.STRING, "low, medium, high or critical", required=True),
+        _c("started_at", Type.TIMESTAMP, "Start of the first window that held", required=True),
+        _c("ended_at", Type.TIMESTAMP, "Last entry at which it held", required=True),
+        _c("peak_at", Type.TIMESTAMP, "Entry whose values are shown", required=True),
+        _c("peak_entry_id", Type.STRING, "That entry", required=True),
+        _c("hits", Type.INT, "Entries at which it held", required=True),
+        _c("strength", Type.FLOAT, "0 to 1: how far past the thresholds", required=True),
+        _c("reason", Type.STRING, "In words, values filled in", required=True),
+    ),
+)  # fmt: skip
+
+CLAUSES = Table(
+    "clauses",
+    "Each comparison of an episode at its peak: observed beside threshold, own normal and peers.",
+    ("run_id", "episode_id", "clause"),
+    (
+        _c("run_id", Type.STRING, "Run", required=True),
+        _c("episode_id", Type.STRING, "Episode", required=True),
+        _c("clause", Type.INT, "Order in the rule, from 1", required=True),
+        _c("measure", Type.STRING, "Measure's name in the rule", required=True),
+        _c("kind", Type.STRING, "count, sum, distinct, …", required=True),
+        _c("column", Type.STRING, "Column measured, '*' for count", required=True),
+        _c("window_from", Type.TIMESTAMP, "Start of the window, exclusive", required=True),
+        _c("window_to", Type.TIMESTAMP, "End of the window, inclusive", required=True),
+        _c("observed", Type.FLOAT, "Value at the peak", required=True),
+        _c("operator", Type.STRING, "Comparison, empty for a measure that is only shown"),
+        _c("threshold", Type.FLOAT, "What it was compared with, if a number"),
+        _c("unit", Type.STRING, "Unit of both"),
+        _c("own_normal", Type.FLOAT, "Median of the measure at this subject's earlier anchors"),
+        _c("own_points", Type.INT, "How many earlier anchors that rests on", required=True),
+        _c("peer_group", Type.STRING, "Who the peers are", required=True),
+        _c("peer_percentile", Type.FLOAT, "Share of peers whose highest value is lower, 0 to 100"),
+        _c("evidence_rows", Type.INT, "Entries that make the value", required=True),
+        _c("evidence_truncated", Type.BOOL, "More rows than are kept", required=True),
+    ),
+)  # fmt: skip
+
+EVIDENCE = Table(
+    "evidence",
+    "The very entries that make each observed value.",
+    ("run_id", "episode_id", "measure", "entry_id"),
+    (
+        _c("run_id", Type.STRING, "Run", required=True),
+        _c("episode_id", Type.STRING, "Episode", required=True),
+        _c("measure", Type.STRING, "Measure's name in the rule", required=True),
+        _c("entry_id", Type.STRING, "Entry", required=True),
+        _c("transaction_id", Type.STRING, "Its payment", required=True),
+    ),
+)
+
+ALERTS = Table(
+    "alerts",
+    "Ranked accounts of a run: prior + Σ reasons = score, in bits (log2 odds).",
+    ("run_id", "account_id"),
+    (
+        _c("run_id", Type.STRING, "Run", required=True),
+        _c("alert_id", Type.STRING, "Hash of run and account", required=True),
+        _c("rank", Type.INT, "1 is the most suspicious", required=True),
+        _c("account_id", Type.STRING, "Subject", required=True),
+        _c("party_id", Type.STRING, "Its holder"),
+        _c("holding", Type.STRING, "own or external", required=True, values=HOLDINGS),
+        _c("prior", Type.FLOAT, "Where everybody starts", required=True, unit="bits"),
+        _c("score", Type.FLOAT, "prior + Σ reasons", required=True, unit="bits"),
+        _c("reasons", Type.INT, "How many", required=True),
+        _c("typologies", Type.STRING, "Typologies, strongest first, ';' between", required=True),
+        _c("first_at", Type.TIMESTAMP, "Start of the earliest episode"),
+        _c("last_at", Type.TIMESTAMP, "End of the latest episode"),
+        _c("summary", Type.STRING, "The strongest reason, in words", required=True),
+    ),
+)
+
+REASONS = Table(
+    "reasons",
+    "What adds up to a score. Frozen with the run.",
+    ("run_id", "account_id", "reason"),
+    (
+        _c("run_id", Type.STRING, "Run", required=True),
+        _c("account_id", Type.STRING, "Subject", required=True),
+        _c("reason", Type.INT, "Order, strongest first, from 1", required=True),
+        _c("origin", Type.STRING, "Where it comes from", required=True, values=("rule", "model")),
+        _c("name", Type.STRING, "Rule id or feature", required=True),
+        _c("typology", Type.STRING, "Typology of a rule"),
+        _c("episode_id", Type.STRING, "Episode of a rule"),
+        _c("bits_full", Type.FLOAT, "Before damping", required=True, unit="bits"),
+        _c("damping", Type.FLOAT, "Factor for being one of several in a family", required=True),
+        _c("bits", Type.FLOAT, "What it adds to the score", required=True, unit="bits"),
+        _c("text", Type.STRING, "In words", required=True),
+    ),
+)
+
+RUNS = Table(
+    "runs",
+    "Every detection run. The manifest has the rest.",
+    ("run_id",),
+    (
+        _c(
+            "run_id",
+            Type.STRING,
+            "Hash of version, config, feeds, packs, model, seed and as_of",
+            required=True,
+        ),
+        _c("as_of", Type.TIMESTAMP, "The run sees nothing later", required=True),
+        _c("finished_at", Type.TIMESTAMP, "When it was committed", required=True),
+        _c("manifest", Type.STRING, "JSON", required=True),
+    ),
+)
+
+CANONICAL = (TRANSACTIONS, ACCOUNTS, PARTIES, IDENTIFIERS, RATES, LABELS, INTEL)
+BOOKKEEPING = (QUARANTINE, FEEDS)
+RUN_TABLES = (RULE_RESULTS, EPISODES, CLAUSES, EVIDENCE, ALERTS, REASONS)
+TABLES: dict[str, Table] = {t.name: t for t in (*CANONICAL, *BOOKKEEPING, ENTRIES, *RUN_TABLES, RUNS)}

@@ -1,0 +1,1 @@
+"""Windows over entries: order once, then sweep."""

@@ -1,0 +1,1 @@
+"""Readers: what comes in, and what becomes of each row."""

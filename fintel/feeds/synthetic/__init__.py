@@ -1,0 +1,1 @@
+"""Synthetic populations with labelled schemes and benign look-alikes."""

@@ -1,0 +1,1 @@
+"""Draft reports that a human decides on."""

@@ -1,0 +1,1 @@
+"""Rules: published indicators made executable."""

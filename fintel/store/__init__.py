@@ -1,0 +1,1 @@
+"""Where tables live: a lake of Parquet files and a DuckDB catalogue that makes them visible."""
