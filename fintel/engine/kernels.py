@@ -1,0 +1,320 @@
+"""Sliding kernels over entries in partition order. Each is one linear sweep.
+
+Shapes shared by all: ``n`` rows in order (partition, time, credits first, id); ``m`` anchors, rows
+of the same arrays in ascending order; ``lo`` and ``hi`` (int32, m) bound each anchor's window as the
+half-open row range [lo, hi). Both never decrease within a partition, so a window only ever gains rows
+at its end and loses rows at its start: the cost is the rows that some window covers, once, however
+long the windows are. ``mask`` (uint8, n) selects rows. All run without the interpreter's lock.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numba
+import numpy as np
+
+Array = Any
+
+_jit = numba.njit(nogil=True, cache=True)
+
+
+@_jit
+def counting_sort(codes: Array, size: int, order: Array) -> tuple[Array, Array]:
+    """Stable order by code.
+
+    Parameters
+    ----------
+    codes: int32 (n,), values 0 … size-1; negative codes are left out.
+    order: uint32 (k,), rows in the order to be kept among equal codes.
+
+    Returns
+    -------
+    sorted order: uint32 (k',), and offsets: int64 (size + 1,) where each code's rows begin.
+    """
+    offsets = np.zeros(size + 1, np.int64)
+    for i in range(order.size):
+        code = codes[order[i]]
+        if code >= 0:
+            offsets[code + 1] += 1
+    for c in range(size):
+        offsets[c + 1] += offsets[c]
+    place = offsets[:-1].copy()
+    out = np.empty(offsets[size], np.uint32)
+    for i in range(order.size):
+        row = order[i]
+        code = codes[row]
+        if code >= 0:
+            out[place[code]] = row
+            place[code] += 1
+    return out, offsets
+
+
+@_jit
+def window_bounds(time: Array, starts: Array, anchors: Array, span: int, offset: int) -> tuple[Array, Array]:
+    """Bounds of the windows (t - offset - span, t - offset], rows after the anchor left out.
+
+    ``time``: int64 (n,) µs; ``starts``: int32 (n,) first row of each row's partition;
+    ``anchors``: int32 (m,). Returns ``lo, hi``: int32 (m,).
+    """
+    m = anchors.size
+    lo = np.empty(m, np.int32)
+    hi = np.empty(m, np.int32)
+    a = 0
+    b = 0
+    for k in range(m):
+        row = anchors[k]
+        start = starts[row]
+        end = time[row] - offset
+        if a < start:
+            a = start
+        if b < start:
+            b = start
+        while b <= row and time[b] <= end:
+            b += 1
+        while a < b and time[a] <= end - span:
+            a += 1
+        lo[k] = a
+        hi[k] = b
+    return lo, hi
+
+
+@_jit
+def count(mask: Array, lo: Array, hi: Array) -> Array:
+    """Rows selected in each window: float64 (m,)."""
+    out = np.empty(lo.size, np.float64)
+    a = 0
+    b = 0
+    total = 0
+    for k in range(lo.size):
+        if lo[k] >= b:
+            a = b = lo[k]
+            total = 0
+        while b < hi[k]:
+            total += mask[b]
+            b += 1
+        while a < lo[k]:
+            total -= mask[a]
+            a += 1
+        out[k] = total
+    return out
+
+
+@_jit
+def total(values: Array, mask: Array, lo: Array, hi: Array) -> Array:
+    """Exact integer sum in each window: int64 (m,). Empty windows give 0."""
+    out = np.empty(lo.size, np.int64)
+    a = 0
+    b = 0
+    acc = np.int64(0)
+    for k in range(lo.size):
+        if lo[k] >= b:
+            a = b = lo[k]
+            acc = np.int64(0)
+        while b < hi[k]:
+            if mask[b]:
+                acc += values[b]
+            b += 1
+        while a < lo[k]:
+            if mask[a]:
+                acc -= values[a]
+            a += 1
+        out[k] = acc
+    return out
+
+
+@_jit
+def extreme(values: Array, mask: Array, lo: Array, hi: Array, sign: int) -> tuple[Array, Array]:
+    """Largest (``sign`` 1) or smallest (-1) value in each window, by a monotone queue.
+
+    Returns ``values``: int64 (m,) and ``found``: bool (m,), False for an empty window.
+    """
+    out = np.zeros(lo.size, np.int64)
+    found = np.zeros(lo.size, np.bool_)
+    queue = np.empty(mask.size + 1, np.int32)
+    head = 0
+    tail = 0
+    b = 0
+    for k in range(lo.size):
+        if lo[k] >= b:
+            b = lo[k]
+            head = tail = 0
+        while b < hi[k]:
+            if mask[b]:
+                value = sign * values[b]
+                while tail > head and sign * values[queue[tail - 1]] <= value:
+                    tail -= 1
+                queue[tail] = b
+                tail += 1
+            b += 1
+        while head < tail and queue[head] < lo[k]:
+            head += 1
+        if head < tail:
+            out[k] = values[queue[head]]
+            found[k] = True
+    return out, found
+
+
+@_jit
+def distinct(codes: Array, size: int, mask: Array, lo: Array, hi: Array) -> Array:
+    """Different codes in each window: float64 (m,). Codes: int32 in 0 … size-1; negative = null."""
+    out = np.empty(lo.size, np.float64)
+    seen = np.zeros(size, np.int32)
+    different = 0
+    a = 0
+    b = 0
+    for k in range(lo.size):
+        fresh = lo[k] >= b
+        stop = b if fresh else lo[k]
+        while a < stop:
+            if mask[a] and codes[a] >= 0:
+                seen[codes[a]] -= 1
+                if seen[codes[a]] == 0:
+                    different -= 1
+            a += 1
+        if fresh:
+            a = b = lo[k]
+        while b < hi[k]:
+            if mask[b] and codes[b] >= 0:
+                if seen[codes[b]] == 0:
+                    different += 1
+                seen[codes[b]] += 1
+            b += 1
+        out[k] = different
+    return out
+
+
+@_jit
+def edge_rows(mask: Array, lo: Array, hi: Array, last: bool) -> Array:
+    """First (or last) selected row of each window: int32 (m,), -1 if there is none."""
+    out = np.empty(lo.size, np.int32)
+    b = 0
+    current = -1
+    for k in range(lo.size):
+        if last:
+            if lo[k] >= b:
+                b = lo[k]
+                current = -1
+            while b < hi[k]:
+                if mask[b]:
+                    current = b
+                b += 1
+            out[k] = current if current >= lo[k] else -1
+        else:
+            b = max(b, lo[k])
+            while b < hi[k] and not mask[b]:
+                b += 1
+            out[k] = b if b < hi[k] else -1
+    return out
+
+
+@_jit
+def _two_sum(x: float, y: float) -> tuple[float, float]:
+    s = x + y
+    z = s - x
+    return s, (x - (s - z)) + (y - z)
+
+
+@_jit
+def _square(x: float) -> tuple[float, float]:
+    # Veltkamp's split and Dekker's product: x * x exactly, as a sum of two doubles.
+    p = x * x
+    c = 134217729.0 * x
+    high = c - (c - x)
+    low = x - high
+    return p, ((high * high - p) + 2.0 * high * low) + low * low
+
+
+@_jit
+def deviation(values: Array, mask: Array, lo: Array, hi: Array) -> tuple[Array, Array]:
+    """Sample standard deviation in each window, in the unit of ``values``.
+
+    Squares are summed in double-double arithmetic around the window's first value, so adding and
+    removing rows loses nothing that a double could hold (T. J. Dekker, Numer. Math. 18, 1971).
+    Returns ``std``: float64 (m,) and ``found``: bool (m,), False under two rows.
+    """
+    out = np.zeros(lo.size, np.float64)
+    found = np.zeros(lo.size, np.bool_)
+    a = 0
+    b = 0
+    n = 0
+    centre = np.int64(0)
+    s1 = np.int64(0)
+    s2 = 0.0
+    s2_low = 0.0
+    for k in range(lo.size):
+        if lo[k] >= b:
+            a = b = lo[k]
+            n = 0
+        while b < hi[k]:
+            if mask[b]:
+                if n == 0:
+                    centre = values[b]
+                    s1 = np.int64(0)
+                    s2 = s2_low = 0.0
+                x = values[b] - centre
+                s1 += x
+                p, e = _square(float(x))
+                s2, err = _two_sum(s2, p)
+                s2_low += e + err
+                n += 1
+            b += 1
+        while a < lo[k]:
+            if mask[a]:
+                x = values[a] - centre
+                s1 -= x
+                p, e = _square(float(x))
+                s2, err = _two_sum(s2, -p)
+                s2_low += err - e
+                n -= 1
+            a += 1
+        if n >= 2:
+            p, e = _square(float(s1))
+            spread = (s2 - p / n) + (s2_low - e / n)
+            out[k] = np.sqrt(max(spread, 0.0) / (n - 1))
+            found[k] = True
+    return out, found
+
+
+@_jit
+def highest_by_partition(values: Array, anchors: Array, starts: Array) -> tuple[Array, Array]:
+    """Highest value at any anchor of each partition: (first row of the partition, value) pairs."""
+    rows = np.empty(anchors.size, np.int32)
+    best = np.empty(anchors.size, np.float64)
+    size = 0
+    for k in range(anchors.size):
+        start = starts[anchors[k]]
+        value = values[k]
+        if size == 0 or rows[size - 1] != start:
+            rows[size] = start
+            best[size] = value
+            size += 1
+        elif value > best[size - 1] or np.isnan(best[size - 1]):
+            best[size - 1] = value
+    return rows[:size].copy(), best[:size].copy()
+
+
+@_jit
+def selected_rows(mask: Array, lo: Array, hi: Array, limit: int) -> tuple[Array, Array, Array]:
+    """Rows that each window selects, at most ``limit`` of them, the latest first to be kept.
+
+    Returns ``rows``: int32 (all windows one after another, ascending within each), ``offsets``:
+    int64 (m + 1,), and ``counts``: int64 (m,), how many there are in truth.
+    """
+    m = lo.size
+    counts = np.zeros(m, np.int64)
+    offsets = np.zeros(m + 1, np.int64)
+    for k in range(m):
+        for i in range(lo[k], hi[k]):
+            counts[k] += mask[i]
+        offsets[k + 1] = offsets[k] + min(counts[k], limit)
+    rows = np.empty(offsets[m], np.int32)
+    for k in range(m):
+        place = offsets[k + 1] - 1
+        i = hi[k] - 1
+        while place >= offsets[k]:
+            if mask[i]:
+                rows[place] = i
+                place -= 1
+            i -= 1
+    return rows, offsets, counts
