@@ -1,0 +1,82 @@
+"""Pieces of a checked expression, and how they are written as SQL."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import date
+
+from fintel.rules.scope import Shape
+
+
+@dataclass(frozen=True)
+class Part:
+    """A piece of an expression: where it stands, what it gives, its SQL, and what it names."""
+
+    start: int
+    end: int
+    shape: Shape
+    sql: str
+    operator: str = ""
+    parts: tuple[Part, ...] = ()
+    #: the one column, measure, parameter or literal that this is, if it is just that
+    name: str | None = None
+    parameter: str | None = None
+    literal: str | float | None = None
+    mention: tuple[str, str] | None = None
+    lists: frozenset[str] = frozenset()
+
+    def walk(self) -> list[Part]:
+        """This part and all below it."""
+        found, todo = [], [self]
+        while todo:
+            part = todo.pop()
+            found.append(part)
+            todo.extend(part.parts)
+        return found
+
+    @property
+    def names(self) -> frozenset[str]:
+        """Columns or measures named anywhere in it."""
+        return frozenset(p.name for p in self.walk() if p.name is not None)
+
+    @property
+    def parameters(self) -> frozenset[str]:
+        """Parameters named anywhere in it."""
+        return frozenset(p.parameter for p in self.walk() if p.parameter is not None)
+
+
+def mention_column(column: str, keyword_list: str) -> str:
+    """Name of the boolean column that stands for ``mentions(column, @keyword_list)``."""
+    return f"{column}__mentions__{keyword_list}"
+
+
+def number(value: float) -> str:
+    """A number as both engines read it: always a double, never a decimal or a small integer."""
+    text = repr(int(value)) if value.is_integer() and abs(value) < 2**53 else repr(value)
+    text = text if "e" in text else f"{text}e0"
+    return f"({text})" if value < 0 else text
+
+
+def quote(text: str) -> str:
+    """A text as an SQL literal."""
+    return "'" + text.replace("'", "''") + "'"
+
+
+def is_day(text: str) -> bool:
+    if not re.fullmatch(r"\d{4}-\d{2}-\d{2}", text):
+        return False
+    try:
+        date.fromisoformat(text)
+    except ValueError:
+        return False
+    return True
+
+
+def call_sql(name: str, arguments: list[str]) -> str:
+    joined = ", ".join(arguments)
+    if name == "length":  # unsigned in polars: 'length(x) - 5' would wrap round
+        return f"cast(length({joined}) as bigint)"
+    if name == "round":  # halves go up; the two engines disagree about them
+        return f"floor({joined} + 0.5e0)"
+    return f"{name}({joined})"
