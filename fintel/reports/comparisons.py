@@ -30,8 +30,8 @@ def recomputed(clause: CaseClause, rows: Sequence[CaseTransaction]) -> float | N
     if clause.kind == "count":
         return float(len(rows))
     if clause.kind == "distinct" and clause.column in _DISTINCT:
-        values = {getattr(r, _DISTINCT[clause.column][0]) for r in rows}
-        return float(len(values - {None}))
+        seen = {getattr(r, _DISTINCT[clause.column][0]) for r in rows}
+        return float(len(seen - {None}))
     amounts = [r.amount_base if clause.column == "amount_base" else r.amount for r in rows]
     if clause.column not in ("amount", "amount_base") or any(a is None for a in amounts):
         return None

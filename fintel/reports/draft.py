@@ -202,9 +202,7 @@ def _rows(
         .with_columns(
             evidence=pl.col("entry_id").is_in(proof),
             day=pl.coalesce("local_date", pl.col("booked_at").dt.date()),
-            amount_base=pl.coalesce(
-                "amount_base", pl.when(pl.col("currency") == base).then(pl.col("amount"))
-            ),
+            amount_base=pl.coalesce("amount_base", pl.when(pl.col("currency") == base).then(pl.col("amount"))),
             own_name=pl.when(pl.col("direction") == "in").then("creditor_name").otherwise("debtor_name"),
         )
         .sort("booked_at", "entry_id")

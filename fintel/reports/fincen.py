@@ -10,6 +10,7 @@ import ipaddress
 from dataclasses import dataclass
 from datetime import UTC, date
 from pathlib import Path
+from typing import Any
 
 from lxml import etree
 
@@ -92,7 +93,7 @@ def render(
         element = sheet.open(activity, "ActivityNarrativeInformation", f"narrative block {number}")
         sheet.put(element, "ActivityNarrativeSequenceNumber", str(number))
         sheet.put(element, "ActivityNarrativeText", block)
-    subjects = activity.findall(f"{tag('Party')}/[{tag('ActivityPartyTypeCode')}='33']")
+    subjects = activity.findall(f"{tag('Party')}[{tag('ActivityPartyTypeCode')}='33']")
     counts = {
         "TotalAmount": total or "0",
         "PartyCount": str(len(subjects)),
@@ -172,7 +173,7 @@ def schema_errors(xml: bytes, schema: Path) -> tuple[Diagnostic, ...]:
     except (OSError, etree.XMLSyntaxError, etree.XMLSchemaParseError) as error:
         raise ReportError(f"not a readable XSD: {error}", location=schema) from error
     checker.validate(etree.fromstring(xml, parser))
+    findings: Any = checker.error_log
     return tuple(
-        Diagnostic("S120", f"schema, line {e.line}: {e.message.replace('{www.fincen.gov/base}', '')}")
-        for e in checker.error_log
+        Diagnostic("S120", f"schema, line {e.line}: {e.message.replace('{www.fincen.gov/base}', '')}") for e in findings
     )

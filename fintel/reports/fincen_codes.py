@@ -34,7 +34,9 @@ OTHER_MEANS = 41
 #: Countries whose states the form asks for.
 STATED = frozenset({"US", "CA", "MX"})
 #: Words that stand for nothing; the format has a box for "unknown" instead.
-FILLER = frozenset({"UNKNOWN", "N/A", "NA", "NONE", "NULL", "XX", "XXX", "SAME AS ABOVE", "NOT APPLICABLE", "TBD", "-", "."})  # fmt: skip
+FILLER = frozenset({
+    "UNKNOWN", "N/A", "NA", "NONE", "NULL", "XX", "XXX", "SAME AS ABOVE", "NOT APPLICABLE", "TBD", "-", ".",
+})  # fmt: skip
 CTR_THRESHOLD = 10_000
 
 

@@ -194,9 +194,7 @@ def _location(sheet: Sheet, activity: etree._Element, case: Case, filer: Filer) 
             branch = sheet.party(holder, "46", f"place {place or city}")
             _address(sheet, branch, f"place {place or city}", city=city, country=country)
     elif at_branch:
-        sheet.lacks(
-            "transactions.place_city", "party 34, branches", "payments that may have been made at a branch"
-        )
+        sheet.lacks("transactions.place_city", "party 34, branches", "payments that may have been made at a branch")
 
 
 def _address(
@@ -250,9 +248,7 @@ def _gender(person: Person) -> str:
     return f"{named.get(code, 'Unknown')}GenderIndicator"
 
 
-def _subject(
-    sheet: Sheet, activity: etree._Element, case: Case, person: Person, filer: Filer, on: date
-) -> None:
+def _subject(sheet: Sheet, activity: etree._Element, case: Case, person: Person, filer: Filer, on: date) -> None:
     about = f"subject {person.key}"
     flow = {
         "sender": "PurchaserSenderIndicator",
@@ -358,9 +354,7 @@ def _relation(sheet: Sheet, party: etree._Element, person: Person, filer: Filer,
     sheet.fill(sheet.open(party, "PartyAssociation", about), ASSOCIATION, values)
 
 
-def _accounts(
-    sheet: Sheet, party: etree._Element, accounts: tuple[CaseAccount, ...], filer: Filer, on: date
-) -> None:
+def _accounts(sheet: Sheet, party: etree._Element, accounts: tuple[CaseAccount, ...], filer: Filer, on: date) -> None:
     block = sheet.open(party, "PartyAccountAssociation", "accounts")
     sheet.put(block, "PartyAccountAssociationTypeCode", "7")
     for account in accounts:
@@ -370,9 +364,7 @@ def _accounts(
         bank = sheet.party(block, "41", about, NonUSFinancialInstitutionIndicator=abroad)
         tin = digits(filer.ein) or digits(filer.tin)
         if account.holding == "own" and len(tin) == 9:
-            sheet.identify(
-                bank, "filer.tin", PartyIdentificationNumberText=tin, PartyIdentificationTypeCode="4"
-            )
+            sheet.identify(bank, "filer.tin", PartyIdentificationNumberText=tin, PartyIdentificationTypeCode="4")
         number = known(account.number)
         if number is None or len(number) > 40:
             sheet.lacks("accounts.account_id", about, "an account number has at most 40 characters")
