@@ -379,7 +379,6 @@ RULE_RESULTS = Table(
         _c("hits", Type.INT, "Entries at which the rule held", required=True),
         _c("episodes", Type.INT, "Hits joined in time", required=True),
         _c("subjects", Type.INT, "Accounts with an episode", required=True),
-        _c("seconds", Type.FLOAT, "CPU-wall seconds spent", required=True, unit="s"),
     ),
 )  # fmt: skip
 
@@ -401,6 +400,7 @@ EPISODES = Table(
         _c("peak_entry_id", Type.STRING, "That entry", required=True),
         _c("hits", Type.INT, "Entries at which it held", required=True),
         _c("strength", Type.FLOAT, "0 to 1: how far past the thresholds", required=True),
+        _c("share", Type.FLOAT, "0 to 1: share of the subject's turnover (else of its entries) in the evidence", required=True),
         _c("reason", Type.STRING, "In words, values filled in", required=True),
     ),
 )  # fmt: skip

@@ -1,0 +1,168 @@
+"""From evidence to a queue: bits that add up, damped within a family, frozen with the run.
+
+A score is evidence in bits (log2 odds): ``prior + Σ reasons.bits = score``, exactly. Without labels
+a rule's bits come from its level, scaled by how far past its thresholds the account is and by how
+much of its turnover the evidence makes; several rules of one typology are not independent, so the
+second counts half, the third a quarter, and so on. With a model, its exact contributions join as
+further reasons and rules are weighed as fitted on held-out time.
+
+This is the order of the queue. Where to stop reading it (capacity) and what must be read at all (a
+risk decision) are other questions: nothing here is cut off.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import polars as pl
+
+from fintel.domain.detection import Level
+from fintel.domain.schema import ALERTS, REASONS
+from fintel.frames import empty, fit
+
+#: Bits of one hit at full weight. Low alone leaves the odds against; critical alone tips them.
+LEVEL_BITS: Mapping[str, float] = {Level.LOW: 2.0, Level.MEDIUM: 4.0, Level.HIGH: 6.5, Level.CRITICAL: 9.0}
+DAMPING = 0.5
+GRAIN = 2.0**20
+#: What a bare hit is worth, what its strength adds, what its share of the turnover adds.
+_BARE, _STRENGTH, _SHARE = 0.4, 0.3, 0.3
+
+
+@dataclass(frozen=True)
+class Learned:
+    """A model's part: ``base`` bits for everybody, and exact contributions.
+
+    ``contributions``: ``account_id, name, bits, text``; with ``base`` they add up to the model's log2
+    odds. ``rule_weight`` (0 or more) scales rule reasons beside the model.
+    """
+
+    base: float
+    contributions: pl.DataFrame
+    rule_weight: float = 1.0
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """``alerts`` and ``reasons`` (schemas in ``domain.schema``; ``run_id`` as given)."""
+
+    alerts: pl.DataFrame
+    reasons: pl.DataFrame
+
+
+def prior_bits(probability: float) -> float:
+    """Log2 odds of a base rate."""
+    return math.log2(probability / (1 - probability))
+
+
+def rank(
+    episodes: pl.DataFrame,
+    accounts: pl.DataFrame,
+    *,
+    run_id: str,
+    prior: float,
+    learned: Learned | None = None,
+) -> Ranking:
+    """Rank every account that has a reason.
+
+    Parameters
+    ----------
+    episodes: as ``domain.schema.EPISODES``.
+    accounts: as ``domain.schema.ACCOUNTS`` (only ids, party and holding are read). Where it is
+        empty, every account counts as own.
+    prior: base rate of suspicious accounts, 0 to 0.5; a model brings its own.
+    """
+    base = round((learned.base if learned else prior_bits(prior)) * GRAIN) / GRAIN
+    weight = learned.rule_weight if learned else 1.0
+    parts = [_rule_reasons(episodes, weight)]
+    if learned is not None:
+        parts.append(
+            learned.contributions.select(
+                "account_id",
+                origin=pl.lit("model"),
+                name="name",
+                typology=pl.lit(None, dtype=pl.String),
+                episode_id=pl.lit(None, dtype=pl.String),
+                bits_full=_exact(pl.col("bits")),
+                damping=pl.lit(1.0),
+                bits=_exact(pl.col("bits")),
+                text="text",
+            )
+        )
+    reasons = pl.concat(parts)
+    if reasons.is_empty():
+        return Ranking(empty(ALERTS), empty(REASONS))
+    reasons = reasons.sort(
+        "account_id", pl.col("bits").abs(), "origin", "name", descending=[False, True, False, False]
+    ).with_columns(reason=(pl.int_range(pl.len()).over("account_id") + 1).cast(pl.Int64), run_id=pl.lit(run_id))
+    alerts = _alerts(reasons, episodes, accounts, base, run_id)
+    return Ranking(alerts, fit(reasons, REASONS))
+
+
+def _exact(bits: pl.Expr) -> pl.Expr:
+    """Bits as multiples of 2**-20: such numbers add up without rounding, in any order."""
+    return (bits * GRAIN).round() / GRAIN
+
+
+def _rule_reasons(episodes: pl.DataFrame, weight: float) -> pl.DataFrame:
+    """One reason a rule and account, from its strongest episode; damped within its typology."""
+    level = pl.col("level").replace_strict(dict(LEVEL_BITS), return_dtype=pl.Float64)
+    full = _exact(weight * level * (_BARE + _STRENGTH * pl.col("strength") + _SHARE * pl.col("share")))
+    strongest = (
+        episodes.with_columns(bits_full=full, times=pl.len().over("account_id", "rule_id"))
+        .sort("account_id", "bits_full", "ended_at", "episode_id", descending=[False, True, True, False])
+        .unique(["account_id", "rule_id"], keep="first", maintain_order=True)
+    )
+    place = pl.int_range(pl.len()).over("account_id", "typology")
+    again = pl.when(pl.col("times") > 1).then(pl.format(" ({} times)", "times")).otherwise(pl.lit(""))
+    return strongest.with_columns(damping=pl.lit(DAMPING).pow(place)).select(
+        "account_id",
+        origin=pl.lit("rule"),
+        name="rule_id",
+        typology="typology",
+        episode_id="episode_id",
+        bits_full="bits_full",
+        damping="damping",
+        bits=_exact(pl.col("bits_full") * pl.col("damping")),
+        text=pl.col("reason") + again,
+    )
+
+
+def _alerts(
+    reasons: pl.DataFrame, episodes: pl.DataFrame, accounts: pl.DataFrame, base: float, run_id: str
+) -> pl.DataFrame:
+    scored = reasons.group_by("account_id", maintain_order=True).agg(
+        score=base + pl.col("bits").sum(),
+        reasons=pl.len().cast(pl.Int64),
+        typologies=pl.col("typology").drop_nulls().unique(maintain_order=True).str.join(";"),
+        summary=pl.col("text").filter(pl.col("bits") > 0).first(),
+    )
+    spans = episodes.group_by("account_id").agg(first_at=pl.col("started_at").min(), last_at=pl.col("ended_at").max())
+    holders = accounts.select("account_id", "party_id", "holding")
+    undescribed = "own" if accounts.is_empty() else "external"
+    ranked = (
+        scored.join(spans, on="account_id", how="left")
+        .join(holders, on="account_id", how="left")
+        .sort("score", "account_id", descending=[True, False])
+        .with_columns(
+            pl.col("holding").fill_null(undescribed),
+            pl.col("summary").fill_null("no reason speaks for suspicion"),
+            prior=pl.lit(base),
+            run_id=pl.lit(run_id),
+            rank=(pl.int_range(pl.len()) + 1).cast(pl.Int64),
+        )
+    )
+    ids = [alert_id(run_id, account) for account in ranked["account_id"]]
+    return fit(ranked.with_columns(alert_id=pl.Series(ids, dtype=pl.String)), ALERTS)
+
+
+def alert_id(run_id: str, account_id: str) -> str:
+    """Twelve hex digits that name an alert of a run."""
+    return hashlib.blake2b(f"{run_id}\x1f{account_id}".encode(), digest_size=6).hexdigest()
+
+
+def queue(alerts: pl.DataFrame, *, budget: int, holdings: tuple[str, ...] = ("own",)) -> pl.DataFrame:
+    """The first ``budget`` alerts of the given holdings, in order."""
+    return alerts.filter(pl.col("holding").is_in(list(holdings))).sort("rank").head(budget)

@@ -1,0 +1,154 @@
+"""From hits to episodes: the hits of one rule on one subject that touch in time.
+
+Everything here works on one slice of whole partitions, so an episode is never cut in two.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import reduce
+from operator import add
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from fintel.engine import kernels
+from fintel.engine.partition import Slice
+from fintel.rules.compiler import CompiledRule
+from fintel.rules.expression import Clause
+
+#: Evidence rows kept for one number; beyond it the clause says ``evidence_truncated``.
+EVIDENCE_LIMIT = 50_000
+#: How many doublings past a threshold count as full strength.
+_FULL = 3.0
+
+
+@dataclass(frozen=True)
+class Found:
+    """What one rule found in one slice.
+
+    ``episodes``: one row each (columns below); ``evidence``: episode number within the slice,
+    measure, entry; ``peaks``: per measure, the highest value at any anchor of each partition and
+    the kind of its account, for peers.
+    """
+
+    candidates: int
+    hits: int
+    episodes: pl.DataFrame | None
+    evidence: pl.DataFrame | None
+    peaks: dict[str, tuple[npt.NDArray[np.float64], npt.NDArray[np.int32]]]
+
+
+def _strength(clauses: tuple[Clause, ...]) -> pl.Expr:
+    """0 to 1: the mean over comparisons of how many doublings the left side is past the right."""
+    parts = []
+    for clause in clauses:
+        if clause.operator not in (">", ">=", "<", "<=") or clause.left is None or clause.right is None:
+            continue
+        left, right = clause.left.cast(pl.Float64), clause.right.cast(pl.Float64)
+        big, small = (left, right) if clause.operator in (">", ">=") else (right, left)
+        ratio = pl.when(small > 0).then(big / small).otherwise(2**_FULL)
+        parts.append((ratio.clip(1.0, 2**_FULL).log(2) / _FULL).fill_nan(0.0).fill_null(0.0))
+    return reduce(add, parts) / len(parts) if parts else pl.lit(0.5)
+
+
+def find(piece: Slice, compiled: CompiledRule) -> Found:
+    """Evaluate a rule at its anchors in a slice and join its hits."""
+    anchors = piece.anchors(compiled.anchor)
+    if anchors.size == 0:
+        return Found(0, 0, None, None, {})
+    columns = {name: piece.measure(window, compiled.anchor) for name, window in compiled.windows.items()}
+    kinds = piece.entries.codes["account_kind"]
+    peaks = {}
+    for name, values in columns.items():
+        first_rows, best = kernels.highest_by_partition(values, anchors, piece.starts)
+        peaks[name] = (best, kinds[piece.rows[first_rows]])
+    measured = pl.DataFrame(columns).fill_nan(None)
+    held = measured.select(compiled.when.fill_null(value=False).alias("hit")).to_series().to_numpy()
+    hits = np.flatnonzero(held)
+    if hits.size == 0:
+        return Found(int(anchors.size), 0, None, None, peaks)
+    episodes = _join(piece, compiled, anchors, measured, hits)
+    episodes = _own_normal(piece, compiled, anchors, measured, episodes)
+    return Found(int(anchors.size), int(hits.size), episodes, _evidence(piece, compiled, anchors, episodes), peaks)
+
+
+def _join(
+    piece: Slice, compiled: CompiledRule, anchors: Any, measured: pl.DataFrame, hits: npt.NDArray[np.int64]
+) -> pl.DataFrame:
+    rows = anchors[hits]
+    entry = piece.rows[rows]
+    sides = [
+        expression.cast(pl.Float64).alias(f"{side}_{number}")
+        for number, clause in enumerate(compiled.clauses)
+        for side, expression in (("left", clause.left), ("right", clause.right))
+        if clause.operator and expression is not None
+    ]
+    touching = pl.col("time") - compiled.reach <= pl.col("time").shift(1)
+    same = (pl.col("partition") == pl.col("partition").shift(1)) & (pl.col("account") == pl.col("account").shift(1))
+    frame = measured[hits].with_columns(
+        *sides,
+        strength=_strength(compiled.clauses),
+        anchor=pl.Series(hits),
+        entry=pl.Series(entry.astype(np.int64)),
+        partition=pl.Series(piece.starts[rows]),
+        account=pl.Series(piece.entries.codes["account_id"][entry]),
+        time=pl.Series(piece.time[rows]),
+    )
+    joined = frame.sort("partition", "account", "anchor", maintain_order=True).with_columns(
+        (~(same & touching).fill_null(value=False)).cum_sum().alias("number")
+    )
+    best = joined.sort("number", "strength", "anchor", descending=[False, True, False]).unique(
+        "number", keep="first", maintain_order=True
+    )
+    spans = joined.group_by("number", maintain_order=True).agg(
+        started=pl.col("time").first() - compiled.reach,
+        first_entry=pl.col("entry").first(),
+        ended=pl.col("time").last(),
+        hits=pl.len(),
+    )
+    return best.join(spans, on="number", maintain_order="left")
+
+
+def _own_normal(
+    piece: Slice, compiled: CompiledRule, anchors: Any, measured: pl.DataFrame, episodes: pl.DataFrame
+) -> pl.DataFrame:
+    """Median of each measure at the subject's anchors before the episode's first window."""
+    partitions = piece.starts[anchors]
+    wanted = np.isin(partitions, episodes["partition"].to_numpy())
+    names = list(compiled.windows)
+    history = measured.filter(pl.Series(wanted)).select(names).with_columns(
+        partition=pl.Series(partitions[wanted]), at=pl.Series(piece.time[anchors[wanted]])
+    )  # fmt: skip
+    normal = (
+        episodes.select("number", "partition", "started")
+        .join(history, on="partition")
+        .filter(pl.col("at") <= pl.col("started"))
+        .group_by("number")
+        .agg(pl.col(names).median().name.prefix("normal_"), points=pl.len())
+    )
+    return episodes.join(normal, on="number", how="left", maintain_order="left").with_columns(
+        pl.col("points").fill_null(0)
+    )
+
+
+def _evidence(piece: Slice, compiled: CompiledRule, anchors: Any, episodes: pl.DataFrame) -> pl.DataFrame:
+    """Entries that make each measure at each episode's peak."""
+    at = episodes["anchor"].to_numpy()
+    parts = []
+    for name, window in compiled.windows.items():
+        lo, hi = piece.bounds(compiled.anchor, window.span, window.offset)
+        rows, offsets, counts = kernels.selected_rows(piece.mask(window.mask), lo[at], hi[at], EVIDENCE_LIMIT)
+        kept = np.diff(offsets)
+        parts.append(
+            pl.DataFrame(
+                {
+                    "number": np.repeat(episodes["number"].to_numpy(), kept),
+                    "entry": piece.rows[rows].astype(np.int64),
+                    "rows": np.repeat(counts, kept),
+                }
+            ).with_columns(pl.lit(name).alias("measure"))
+        )
+    return pl.concat(parts)

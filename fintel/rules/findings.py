@@ -1,0 +1,187 @@
+"""Findings as tables: episodes with ids, clauses with peers, evidence with entry ids."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from fintel.domain.schema import CLAUSES, EPISODES, EVIDENCE, Table
+from fintel.engine.arrays import Entries
+from fintel.frames import empty, fit
+from fintel.rules.compiler import CompiledRule, Plan
+from fintel.rules.episodes import Found
+from fintel.rules.wording import describe
+
+Floats = npt.NDArray[np.float64]
+#: Smaller peer groups fall back to all accounts with such entries.
+PEERS_AT_LEAST = 30
+
+
+def tables_of(
+    transactions: pl.LazyFrame, data: Entries, plan: Plan, found: Mapping[str, list[Found]], base: str
+) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
+    """Episodes, clauses and evidence of all rules, in rule and subject order."""
+    made = [_rule_tables(rule, data, found[rule.rule.id], base) for rule in plan.rules if rule.rule.id in found]
+    parts = [part for part in made if part is not None]
+    if not parts:
+        return empty(EPISODES), empty(CLAUSES), empty(EVIDENCE)
+    episodes = pl.concat([p[0] for p in parts])
+    clauses = pl.concat([p[1] for p in parts])
+    evidence = pl.concat([p[2] for p in parts])
+    names = _entry_ids(
+        transactions, data, pl.concat([evidence["entry"], episodes["peak_entry"], episodes["first_entry"]])
+    )
+    evidence = evidence.join(names, on="entry", how="left", maintain_order="left")
+    for which in ("peak", "first"):
+        named = names.select(pl.col("entry").alias(f"{which}_entry"), pl.col("entry_id").alias(f"{which}_entry_id"))
+        episodes = episodes.join(named, on=f"{which}_entry", how="left", maintain_order="left")
+    ids = pl.Series(
+        "episode_id",
+        [
+            _episode_id(*row)
+            for row in episodes.select(
+                "rule_id", "fingerprint", "account_id", "partition", "first_entry_id"
+            ).iter_rows()
+        ],
+    )
+    episodes = episodes.with_columns(ids)
+    key = episodes.select("rule_id", "number", "episode_id")
+    clauses = clauses.join(key, on=["rule_id", "number"], how="left", maintain_order="left")
+    evidence = evidence.join(key, on=["rule_id", "number"], how="left", maintain_order="left")
+
+    def finish(frame: pl.DataFrame, table: Table, by: list[str]) -> pl.DataFrame:
+        shaped = frame.with_columns(run_id=pl.lit("")).sort(by)
+        return fit(shaped.select([c for c in shaped.columns if c in table]), table)
+
+    return (
+        finish(episodes, EPISODES, ["rule_id", "account_id", "started_at", "partition"]),
+        finish(clauses, CLAUSES, ["episode_id", "clause"]),
+        finish(evidence, EVIDENCE, ["episode_id", "measure", "entry_id"]),
+    )
+
+
+def _episode_id(*parts: str) -> str:
+    return hashlib.blake2b("\x1f".join(parts).encode(), digest_size=8).hexdigest()
+
+
+def _entry_ids(transactions: pl.LazyFrame, data: Entries, wanted: pl.Series) -> pl.DataFrame:
+    """``entry`` → ``entry_id``, ``transaction_id``, read back from the payments."""
+    entry = wanted.unique().sort()
+    index = entry.to_numpy()
+    table = pl.DataFrame(
+        {"entry": entry, "row": data.row[index], "direction": np.where(data.side[index] == 1, "out", "in")}
+    )
+    ids = (
+        transactions.select("transaction_id")
+        .with_row_index("row")
+        .join(table.lazy().select("row").unique(), on="row", how="semi")
+        .collect(engine="streaming")
+        .with_columns(pl.col("row").cast(pl.UInt32))
+    )
+    return table.join(ids, on="row", how="left", maintain_order="left").select(
+        "entry", "transaction_id", pl.format("{}/{}", "transaction_id", "direction").alias("entry_id")
+    )
+
+
+def _rule_tables(
+    compiled: CompiledRule, data: Entries, found: Sequence[Found], base: str
+) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame] | None:
+    """One rule's episodes, clauses and evidence over all slices, numbered through."""
+    episodes_parts, evidence_parts, base_number = [], [], 0
+    for part in found:
+        if part.episodes is None or part.evidence is None:
+            continue
+        shift = pl.col("number").cast(pl.Int64) + base_number
+        episodes_parts.append(part.episodes.with_columns(shift.alias("number"), key=pl.lit(base_number)))
+        evidence_parts.append(part.evidence.with_columns(shift.alias("number")))
+        base_number += int(part.episodes["number"].max() or 0) + 1  # type: ignore[arg-type]
+    if not episodes_parts:
+        return None
+    rule = compiled.rule
+    raw = pl.concat(episodes_parts)
+    evidence = pl.concat(evidence_parts).with_columns(rule_id=pl.lit(rule.id))
+    entry = raw["entry"].to_numpy()
+    share = _share(raw, evidence, data)
+    partition_names = [data.dictionary[c].gather(data.codes[c][entry]).cast(pl.String) for c in rule.per]
+    peers = _Peers(compiled, data, found)
+    clauses = describe(compiled, raw, evidence, peers.percentile, base)
+    from_time = pl.Datetime("us")
+    episodes = raw.select(
+        "number",
+        rule_id=pl.lit(rule.id),
+        fingerprint=pl.lit(rule.fingerprint),
+        account_id=data.dictionary["account_id"].gather(raw["account"]).cast(pl.String),
+        partition=pl.select(pl.concat_str(partition_names, separator=" | ")).to_series(),
+        typology=pl.lit(rule.typology),
+        level=pl.lit(rule.level),
+        started_at=pl.col("started").cast(from_time).dt.replace_time_zone("UTC"),
+        ended_at=pl.col("ended").cast(from_time).dt.replace_time_zone("UTC"),
+        peak_at=pl.col("time").cast(from_time).dt.replace_time_zone("UTC"),
+        peak_entry=pl.col("entry"),
+        first_entry="first_entry",
+        hits="hits",
+        strength="strength",
+        share=share,
+        reason=clauses.reasons,
+    )
+    return episodes, clauses.table, evidence
+
+
+def _share(raw: pl.DataFrame, evidence: pl.DataFrame, data: Entries) -> pl.Series:
+    """Of each episode: the part of its subject's turnover, else of its entries, that is evidence."""
+    accounts, amounts = data.codes["account_id"], data.values["amount_base"]
+    rows = evidence.select("number", "entry").unique(maintain_order=True)
+    index = rows["entry"].to_numpy()
+    mine = rows.with_columns(account=pl.Series(accounts[index]), amount=pl.Series(amounts[index]))
+    subjects = raw.select("number", "account")
+    proof = (
+        mine.join(subjects, on=["number", "account"], how="semi")
+        .group_by("number")
+        .agg(value=pl.col("amount").sum(), entries=pl.len())
+    )
+    all_entries = np.bincount(accounts)
+    turnover = np.bincount(accounts, weights=amounts)
+    account = subjects["account"].to_numpy()
+    joined = subjects.join(proof, on="number", how="left", maintain_order="left").with_columns(
+        turnover=pl.Series(turnover[account]), all=pl.Series(all_entries[account])
+    )
+    by_value = pl.col("value").fill_null(0) / pl.col("turnover")
+    by_number = pl.col("entries").fill_null(0) / pl.col("all")
+    share = pl.when(pl.col("turnover") > 0).then(by_value).otherwise(by_number)
+    return joined.select(share.clip(0.0, 1.0).alias("share")).to_series()
+
+
+class _Peers:
+    """Each measure's highest value of every subject with such entries, by kind of account."""
+
+    def __init__(self, compiled: CompiledRule, data: Entries, found: Sequence[Found]) -> None:
+        self.names = data.dictionary["account_kind"]
+        self.kind_codes = data.codes["account_kind"]
+        self.sorted: dict[str, dict[int | None, Floats]] = {}
+        for name in compiled.windows:
+            best = np.concatenate([f.peaks[name][0] for f in found if name in f.peaks])
+            kinds = np.concatenate([f.peaks[name][1] for f in found if name in f.peaks])
+            known = ~np.isnan(best)
+            by_kind: dict[int | None, Floats] = {None: np.sort(best[known])}
+            for kind in np.unique(kinds[kinds >= 0]):
+                group = best[known & (kinds == kind)]
+                if group.size >= PEERS_AT_LEAST:
+                    by_kind[int(kind)] = np.sort(group)
+            self.sorted[name] = by_kind
+
+    def percentile(self, measure: str, observed: pl.Series, entry: pl.Series) -> tuple[list[str], list[float | None]]:
+        """For each episode: who the peers are, and the share of them whose highest value is lower."""
+        kinds = self.kind_codes[entry.to_numpy()]
+        groups, shares = [], []
+        for value, kind in zip(observed.to_list(), kinds.tolist(), strict=True):
+            group = kind if kind in self.sorted[measure] else None
+            ordered = self.sorted[measure][group]
+            word = "accounts" if group is None else f"{self.names[group]} accounts"
+            groups.append(f"{ordered.size} {word} with such entries")
+            below = np.searchsorted(ordered, value, side="left") if value is not None else 0
+            shares.append(None if value is None or not ordered.size else 100.0 * float(below) / ordered.size)
+        return groups, shares

@@ -1,0 +1,224 @@
+"""Run a plan over entries: three answers a rule, episodes with clauses and evidence."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+
+import polars as pl
+
+from fintel.domain.detection import Outcome
+from fintel.domain.schema import RULE_RESULTS
+from fintel.engine.arrays import Entries, load, order_by_time
+from fintel.engine.local import sweep
+from fintel.engine.partition import Slice, partition
+from fintel.features.entries import Tables, booked, entries
+from fintel.frames import fit
+from fintel.rules import keywords
+from fintel.rules.compiler import CompiledRule, Plan, compile_library, groups
+from fintel.rules.episodes import Found, find
+from fintel.rules.expression import mention_column
+from fintel.rules.findings import tables_of
+from fintel.rules.model import KeywordList, Library
+
+#: What can go wrong inside one rule without being a defect of fintel. The others go on.
+_RULE_FAILURES = (pl.exceptions.PolarsError, ArithmeticError, ValueError, TypeError, LookupError)
+
+Progress = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True)
+class Detection:
+    """What a run of rules found; frames have the schemas of ``domain.schema`` (``run_id`` empty)."""
+
+    rule_results: pl.DataFrame
+    episodes: pl.DataFrame
+    clauses: pl.DataFrame
+    evidence: pl.DataFrame
+    seconds: Mapping[str, float]
+
+
+@dataclass
+class _Tally:
+    candidates: int = 0
+    hits: int = 0
+    seconds: float = 0.0
+    failure: str | None = None
+
+
+def _silent(stage: str, done: int, of: int) -> None:
+    del stage, done, of
+
+
+def detect_tables(
+    tables: Mapping[str, pl.DataFrame | pl.LazyFrame],
+    library: Library,
+    *,
+    base_currency: str = "USD",
+    as_of: datetime | None = None,
+    threads: int = 0,
+    progress: Progress = _silent,
+) -> Detection:
+    """Run every rule of a library over canonical tables.
+
+    Parameters
+    ----------
+    tables: ``transactions`` and, where known, ``accounts``, ``parties``, ``rates``.
+    as_of: nothing booked later is seen.
+    progress: called with stage, slices done, slices in all.
+    """
+    lazy = {name: frame.lazy() for name, frame in tables.items()}
+    plan = compile_library(library, base_currency=base_currency, rates=_rates(lazy, base_currency, as_of))
+    clock: dict[str, float] = {}
+    with _timed(clock, "entries"):
+        data, plan, failures = _load(lazy, plan, library, as_of)
+    tallies = {r.rule.id: _Tally(failure=failures.get(r.rule.id)) for r in plan.rules}
+    with _timed(clock, "rules"):
+        found = _sweep_rules(data, plan, tallies, threads, progress)
+    with _timed(clock, "evidence"):
+        episodes, clauses, evidence = tables_of(lazy["transactions"], data, plan, found, base_currency)
+    results = _results(library, plan, data, tallies, episodes)
+    return Detection(results, episodes, clauses, evidence, clock)
+
+
+@contextmanager
+def _timed(clock: dict[str, float], name: str) -> Iterator[None]:
+    begun = time.perf_counter()
+    yield
+    clock[name] = time.perf_counter() - begun
+
+
+def _rates(tables: Tables, base: str, as_of: datetime | None) -> dict[str, float]:
+    """Latest rate to the base currency of each currency, as of the run."""
+    if "rates" not in tables:
+        return {}
+    known = tables["rates"].filter(pl.col("base") == base)
+    if as_of is not None:
+        known = known.filter(pl.col("date") <= as_of.date())
+    latest = known.sort("date").group_by("currency").agg(pl.col("rate").last().cast(pl.Float64)).collect()
+    return dict(latest.iter_rows())
+
+
+def _mention_columns(tables: Tables, plan: Plan, library: Library) -> list[pl.Expr]:
+    """A boolean column for each keyword list, from one pass over the distinct texts."""
+    columns = []
+    for column in sorted({c for c, _ in plan.mentions}):
+        lists = [library.lists[name] for c, name in sorted(plan.mentions) if c == column]
+        wanted = [found for found in lists if isinstance(found, KeywordList)]
+        texts = tables["transactions"].select(pl.col(column).drop_nulls().unique()).collect(engine="streaming")
+        matched = keywords.match(texts[column], wanted)
+        for found in wanted:
+            hit = texts[column].filter(matched[found.name])
+            columns.append(pl.col(column).is_in(hit.implode()).alias(mention_column(column, found.name)))
+    return columns
+
+
+def _load(tables: Tables, plan: Plan, library: Library, as_of: datetime | None) -> tuple[Entries, Plan, dict[str, str]]:
+    """Entries as arrays. A rule whose masks polars refuses is set aside; the others go on."""
+    numbered = {**tables, "transactions": tables["transactions"].with_row_index("row")}
+    seen = entries(numbered, as_of=as_of, row="row").with_columns(_mention_columns(tables, plan, library))
+    order = order_by_time(booked(numbered["transactions"], as_of), "row")
+    failures: dict[str, str] = {}
+    masks = list(plan.masks)
+    try:
+        data = load(seen, order, masks=masks, values=plan.values, codes=plan.codes)
+    except pl.exceptions.PolarsError:
+        for number, mask in enumerate(masks):
+            try:
+                load(seen, order, masks=[mask], codes=("account_id",))
+            except pl.exceptions.PolarsError as error:
+                masks[number] = pl.lit(value=False)
+                failures |= {r.rule.id: str(error) for r in plan.rules if number in r.masks}
+        data = load(seen, order, masks=masks, values=plan.values, codes=plan.codes)
+    return data, plan, failures
+
+
+def _cannot_tell(compiled: CompiledRule, data: Entries) -> str | None:
+    """Why the rule has no answer on this feed, or None. A missing value is never a 'no'."""
+    if not data.selected[compiled.anchor] and data.undecided[compiled.anchor]:
+        return f"no entry's anchor could be decided: a field it reads is empty ({compiled.rule.anchor})"
+    for name, (wanted, carrying) in compiled.guards.items():
+        measure = compiled.rule.measures[name]
+        if not data.selected[wanted] and data.undecided[wanted]:
+            return f"measure '{name}': a field its filter reads is empty ({measure.where or compiled.rule.anchor})"
+        if data.selected[wanted] and not data.selected[carrying]:
+            return f"measure '{name}': {measure.column} is empty in every entry it looks at"
+    return None
+
+
+def _sweep_rules(
+    data: Entries, plan: Plan, tallies: dict[str, _Tally], threads: int, progress: Progress
+) -> dict[str, list[Found]]:
+    found: dict[str, list[Found]] = {}
+    for per, rules in groups(plan.rules).items():
+        ready = [
+            r
+            for r in rules
+            if data.selected[r.anchor] and tallies[r.rule.id].failure is None and not _cannot_tell(r, data)
+        ]
+        if not ready:
+            continue
+        relevant = sorted({mask for rule in ready for mask in rule.masks})
+
+        def evaluate(piece: Slice, ready: Sequence[CompiledRule] = ready) -> list[tuple[str, Found | str, float]]:
+            return [_attempt(piece, rule) for rule in ready]
+
+        entries_done = 0
+        pieces = partition(data, per, relevant)
+        for number, answers in enumerate(sweep(pieces, evaluate, threads=threads), start=1):
+            for rule_id, answer, seconds in answers:
+                tally = tallies[rule_id]
+                tally.seconds += seconds
+                if isinstance(answer, str):
+                    tally.failure = answer
+                    continue
+                tally.candidates += answer.candidates
+                tally.hits += answer.hits
+                found.setdefault(rule_id, []).append(answer)
+            entries_done = number
+            progress(f"rules per {', '.join(per)}", entries_done, 0)
+    return found
+
+
+def _attempt(piece: Slice, rule: CompiledRule) -> tuple[str, Found | str, float]:
+    begun = time.perf_counter()
+    try:
+        answer: Found | str = find(piece, rule)
+    except _RULE_FAILURES as error:
+        answer = f"{type(error).__name__}: {error}"
+    return rule.rule.id, answer, time.perf_counter() - begun
+
+
+def _results(
+    library: Library, plan: Plan, data: Entries, tallies: dict[str, _Tally], episodes: pl.DataFrame
+) -> pl.DataFrame:
+    compiled = {r.rule.id: r for r in plan.rules}
+    counts = {
+        rule: (number, subjects)
+        for rule, number, subjects in episodes.group_by("rule_id")
+        .agg(pl.len(), pl.col("account_id").n_unique())
+        .iter_rows()
+    }
+    rows = []
+    for rule in library.rules:
+        outcome, reason, unseen, tally = Outcome.EVALUATED, None, 0, tallies.get(rule.id, _Tally())
+        if rule.id in plan.unconverted:
+            outcome = Outcome.CANNOT_TELL
+            reason = f"no rate turns {plan.unconverted[rule.id]} into the base currency"
+        elif tally.failure is not None:
+            outcome, reason = Outcome.FAILED, tally.failure
+        else:
+            unseen = data.undecided[compiled[rule.id].anchor]
+            reason = _cannot_tell(compiled[rule.id], data)
+            outcome = Outcome.CANNOT_TELL if reason else Outcome.EVALUATED
+        number, subjects = counts.get(rule.id, (0, 0))
+        rows.append(
+            ("", rule.id, rule.version, rule.fingerprint, str(outcome), reason,
+             tally.candidates, unseen, tally.hits, number, subjects)
+        )  # fmt: skip
+    return fit(
+        pl.DataFrame(rows, schema=list(RULE_RESULTS.names), orient="row", infer_schema_length=None), RULE_RESULTS
+    )
