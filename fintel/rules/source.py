@@ -17,7 +17,7 @@ from typing import Any
 
 import yaml
 
-from fintel.errors import Diagnostic, Location, did_you_mean
+from fintel.errors import Diagnostic, Location, Severity
 
 MAX_BYTES = 1_000_000
 MAX_DEPTH = 12
@@ -142,10 +142,17 @@ class Findings:
 
     items: list[Diagnostic] = field(default_factory=list)
 
-    def add(self, code: str, message: str, place: Span | Location | None, hint: str | None = None) -> None:
-        """Note an error."""
+    def add(
+        self,
+        code: str,
+        message: str,
+        place: Span | Location | None,
+        hint: str | None = None,
+        severity: Severity = Severity.ERROR,
+    ) -> None:
+        """Note one."""
         location = place.location if isinstance(place, Span) else place
-        self.items.append(Diagnostic(code, message, location, hint))
+        self.items.append(Diagnostic(code, message, location, hint, severity))
 
 
 class _RefusedError(Exception):
@@ -258,16 +265,3 @@ def _mapping(items: list[Node], span: Span) -> Mapping:
             raise _RefusedError("R004", f"'{key.value}' is given twice", key.span.location)
         pairs[key.value] = (key, value)
     return Mapping(tuple(pairs.values()), span)
-
-
-def check_keys(node: Mapping, allowed: tuple[str, ...], required: tuple[str, ...], findings: Findings) -> bool:
-    """Report unknown and missing keys; true when there is none."""
-    before = len(findings.items)
-    for key, _ in node:
-        if key.value not in allowed:
-            hint = did_you_mean(key.value, allowed) or f"known: {', '.join(allowed)}"
-            findings.add("R005", f"unknown key '{key.value}'", key.span, hint)
-    for name in required:
-        if node.key(name) is None:
-            findings.add("R006", f"'{name}' is missing", node.span)
-    return len(findings.items) == before

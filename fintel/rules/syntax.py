@@ -364,6 +364,7 @@ class Parser(Cursor):
         listed = self._next()
         end = self._expect(")")
         found = self.scope.lists.get(listed.text)
+        hint: str | None
         if isinstance(found, ValueList):
             hint = f"write 'column in @{listed.text}'"
             self._report("R030", f"'@{listed.text}' is a list of values", listed, hint)

@@ -1,0 +1,153 @@
+"""Lists of values and of keywords, rates for thresholds, and the catalogue of indicators."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from fintel.domain.detection import Typology
+from fintel.errors import Location, Severity
+from fintel.rules.fields import Fields, as_number
+from fintel.rules.model import AnyList, Indicator, KeywordList, Term, ValueList
+from fintel.rules.source import Findings, Mapping, Sequence, read
+
+LIST_NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
+TYPOLOGIES = tuple(t.value for t in Typology)
+_CURRENCY = re.compile(r"[A-Z]{3}")
+_TERM_KEYS = ("term", "language", "category", "source", "grade", "false_positive_risk", "note")
+_INDICATOR_KEYS = tuple(Indicator.__dataclass_fields__)[1:]
+
+
+@dataclass
+class Shelf:
+    """What list files hold. ``rates``: US dollars for one unit."""
+
+    lists: dict[str, AnyList] = field(default_factory=dict)
+    rates: dict[str, float] = field(default_factory=dict)
+
+
+def yaml_files(folder: Path, findings: Findings) -> list[Path]:
+    """Files of a folder that end in ``.yaml``, by name.
+
+    One that ends in ``.yml`` is noted, for it would be left out in silence.
+    """
+    if not folder.is_dir():
+        return []
+    found = []
+    for path in sorted(folder.iterdir()):
+        if path.name.startswith(".") or not path.is_file():
+            continue
+        if path.suffix == ".yaml":
+            found.append(path)
+        elif path.suffix == ".yml":
+            findings.add("R001", "not read: the name ends in .yml", Location(str(path)), "call it .yaml")
+    return found
+
+
+def load_lists(folder: Path, shelf: Shelf, findings: Findings) -> None:
+    """Read every list of a folder onto the shelf; a list that is there already gets more entries."""
+    for path in yaml_files(folder, findings):
+        node = read(path, findings)
+        if node is not None:
+            _load(path, Fields(node, findings), shelf)
+
+
+def _load(path: Path, fields: Fields, shelf: Shelf) -> None:
+    findings = fields.findings
+    kind = fields.choice("kind", ("values", "keywords", "rates"))
+    before = len(findings.items)
+    if kind == "rates":
+        _load_rates(fields, shelf)
+        return
+    content = "terms" if kind == "keywords" else "values"
+    keys = ("name", "kind", "column", "description", "source", content)
+    required = ("name", "kind", content) if kind == "keywords" else ("name", "kind", "column", content)
+    fields.check(keys, required)
+    name = fields.text("name")
+    if name and name != path.stem:
+        findings.add("R010", f"'{name}' stands in a file called '{path.name}'", fields.span("name"))
+    if not LIST_NAME.fullmatch(name or "x"):
+        findings.add("R007", "a name has small letters, digits and '_'", fields.span("name"))
+    found = _keywords(fields, name) if kind == "keywords" else _values(fields, name)
+    if kind and len(findings.items) == before:
+        shelf.lists[name] = _merged(shelf.lists.get(name), found, fields)
+
+
+def _values(fields: Fields, name: str) -> ValueList:
+    seen: dict[str, None] = {}
+    for scalar in fields.scalars("values"):
+        value = scalar.value.strip()
+        if value in seen:
+            message = f"'{value}' stands twice in the list"
+            fields.findings.add("R070", message, scalar.span, severity=Severity.WARNING)
+        seen[value] = None
+    return ValueList(name, fields.text("column"), tuple(seen), fields.text("description"), fields.text("source"))
+
+
+def _keywords(fields: Fields, name: str) -> KeywordList:
+    node = fields.node.get("terms")
+    terms: list[Term] = []
+    if node is not None and not isinstance(node, Sequence):
+        fields.wrong("terms", "a list of {term: …}", node)
+    for item in node.items if isinstance(node, Sequence) else ():
+        if not isinstance(item, Mapping):
+            fields.wrong("terms", "items like {term: …, language: …, source: …}", item)
+            continue
+        entry = Fields(item, fields.findings)
+        if entry.check(_TERM_KEYS, ("term",)):
+            terms.append(Term(*(entry.text(key) for key in _TERM_KEYS[:-1])))
+    return KeywordList(name, tuple(terms), fields.text("description"), fields.text("source"))
+
+
+def _merged(old: AnyList | None, new: AnyList, fields: Fields) -> AnyList:
+    if old is None:
+        return new
+    if isinstance(old, ValueList) and isinstance(new, ValueList):
+        return replace(old, values=tuple(dict.fromkeys((*old.values, *new.values))))
+    if isinstance(old, KeywordList) and isinstance(new, KeywordList):
+        known = {t.term for t in old.terms}
+        return replace(old, terms=(*old.terms, *(t for t in new.terms if t.term not in known)))
+    message = f"'{new.name}' is a list of another kind elsewhere"
+    fields.findings.add("R071", message, fields.span("kind"))
+    return old
+
+
+def _load_rates(fields: Fields, shelf: Shelf) -> None:
+    """Rounded rates: ``base: USD`` and ``rates: {CAD: 0.72}`` = one CAD is about 0.72 USD."""
+    fields.check(("name", "kind", "description", "source", "date", "base", "rates"), ("name", "kind", "rates"))
+    if fields.text("base", "USD") != "USD":
+        fields.findings.add("R072", "threshold rates are in USD for one unit", fields.span("base"))
+        return
+    node = fields.mapping("rates")
+    shelf.rates["USD"] = 1.0
+    for key, value in node or ():
+        rate = as_number(value)
+        if not _CURRENCY.fullmatch(key.value):
+            fields.findings.add("R072", f"'{key.value}' is not a currency code", key.span)
+        elif rate is None or rate <= 0:
+            fields.findings.add("R072", f"the rate of {key.value} must be a number above 0", value.span)
+        else:
+            shelf.rates[key.value] = rate
+
+
+def load_indicators(path: Path, findings: Findings) -> dict[str, Indicator]:
+    """Read a catalogue of indicators; one that is incomplete is left out."""
+    node = read(path, findings) if path.is_file() else None
+    if node is None:
+        return {}
+    top = Fields(node, findings)
+    top.check(("indicators",), ("indicators",))
+    found: dict[str, Indicator] = {}
+    for key, value in top.mapping("indicators") or ():
+        if not isinstance(value, Mapping):
+            top.wrong(key.value, "keys and values", value)
+            continue
+        fields = Fields(value, findings)
+        before = len(findings.items)
+        fields.check(_INDICATOR_KEYS, ("typology", "issuer", "document", "text"))
+        typology = fields.choice("typology", TYPOLOGIES)
+        rest = {name: fields.text(name) for name in _INDICATOR_KEYS if name != "typology"}
+        if len(findings.items) == before:
+            found[key.value] = Indicator(id=key.value, typology=typology, **rest)
+    return found
