@@ -73,6 +73,8 @@ FUNCTIONS: dict[str, Function] = {
 WHEN_FUNCTIONS = ("abs", "coalesce", "least", "greatest")
 #: ``extract(<field> from <column>)``; ``dow``: 0 is Sunday, 6 Saturday.
 EXTRACTS = ("hour", "dow", "day", "month")
+#: Texts that ``mentions(…)`` reads: those that the payment itself carries.
+MENTION_COLUMNS = ("remittance_information", "merchant_name")
 
 
 @dataclass(frozen=True)

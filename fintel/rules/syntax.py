@@ -16,7 +16,7 @@ from fintel.errors import did_you_mean
 from fintel.rules.cursor import Cursor
 from fintel.rules.lexer import ExpressionError, Kind, Token, tokenise
 from fintel.rules.model import KeywordList, ValueList
-from fintel.rules.scope import EXTRACTS, PROTECTED, Shape
+from fintel.rules.scope import EXTRACTS, MENTION_COLUMNS, PROTECTED, Shape
 from fintel.rules.tree import Part, call_sql, is_day, mention_column, number, quote
 
 MAX_DEPTH = 40
@@ -356,7 +356,9 @@ class Parser(Cursor):
         column: str = "remittance_information"
         if self._peek.kind is not Kind.LIST:
             part = self._name(self._next())
-            self._want(part, Shape.TEXT, "mentions(…)")
+            if part.name is not None and part.name not in MENTION_COLUMNS:
+                hint = f"one of: {', '.join(MENTION_COLUMNS)}"
+                self._report("R027", f"mentions(…) does not read '{part.name}'", part, hint)
             column = part.name or column
             self._expect(",")
         if self._peek.kind is not Kind.LIST:
