@@ -1,0 +1,78 @@
+"""Alerts read back from a frozen run, with the rows that they rest on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import polars as pl
+
+from fintel.errors import StoreError
+from fintel.store.lake import Lake
+
+
+@dataclass(frozen=True)
+class AlertRows:
+    """The frozen rows of one alert."""
+
+    alert: dict[str, Any]
+    reasons: pl.DataFrame
+    episodes: pl.DataFrame
+    clauses: pl.DataFrame
+    evidence: pl.DataFrame
+
+
+def find_alert(lake: Lake, wanted: str, run_id: str | None = None) -> AlertRows:
+    """Rows of an alert by account id, alert id or rank, from a run (the latest unless named).
+
+    Raises
+    ------
+    StoreError: no run, or no such alert in it.
+    """
+    run = run_id or latest_run_id(lake)
+    alerts = lake.run_table(run, "alerts")
+    number = pl.lit(int(wanted) if wanted.isdecimal() and len(wanted) < 10 else None, dtype=pl.Int64)
+    ways = [pl.col("account_id") == wanted, pl.col("alert_id") == wanted, pl.col("rank") == number]
+    matches = [alerts.filter(way).collect() for way in ways]
+    found = next((m for m in matches if not m.is_empty()), None)
+    if found is None:
+        raise StoreError(
+            f"run {run} has no alert for '{wanted}'",
+            hint="give an account id, an alert id or a rank; fintel rank lists them",
+        )
+    alert = found.row(0, named=True)
+    reasons = lake.run_table(run, "reasons").filter(pl.col("account_id") == alert["account_id"]).collect()
+    episodes = lake.run_table(run, "episodes").filter(pl.col("account_id") == alert["account_id"]).collect()
+    ids = episodes["episode_id"].implode()
+    of_episodes = pl.col("episode_id").is_in(ids)
+    return AlertRows(
+        alert,
+        reasons.sort("reason"),
+        episodes,
+        lake.run_table(run, "clauses").filter(of_episodes).collect(),
+        lake.run_table(run, "evidence").filter(of_episodes).collect(),
+    )
+
+
+def latest_run_id(lake: Lake) -> str:
+    """The run that was committed last.
+
+    Raises
+    ------
+    StoreError: there is none.
+    """
+    run = lake.latest_run()
+    if run is None:
+        raise StoreError("there is no run yet", location=lake.path, hint="fintel detect")
+    return run.run_id
+
+
+def transactions_of(lake: Lake, rows: AlertRows) -> pl.DataFrame:
+    """The payments that are an alert's evidence."""
+    ids = rows.evidence.select("transaction_id").unique().lazy()
+    return (
+        lake.scan("transactions")
+        .join(ids, on="transaction_id", how="semi")
+        .sort("booked_at", "transaction_id")
+        .collect(engine="streaming")
+    )
