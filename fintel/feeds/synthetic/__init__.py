@@ -1,1 +1,5 @@
-"""Synthetic populations with labelled schemes and benign look-alikes."""
+"""Synthetic populations: daily life, benign look-alikes, and planted schemes with labels."""
+
+from fintel.feeds.synthetic.generator import Summary, generate
+
+__all__ = ["Summary", "generate"]

@@ -1,0 +1,375 @@
+"""Daily life: wages, rent, bills, shopping, cash, friends, trade. Made a few days at a time."""
+
+from __future__ import annotations
+
+from datetime import date, timedelta
+
+import numpy as np
+
+from fintel.feeds.synthetic import geography as geo
+from fintel.feeds.synthetic.behaviour import KIND, Scene
+from fintel.feeds.synthetic.geography import Floats, Ints
+from fintel.feeds.synthetic.ledger import CHANNEL, INSTRUMENT, Ledger
+from fintel.feeds.synthetic.words import MCC, MCC_INDEX, MERCHANTS
+from fintel.feeds.synthetic.world import INDUSTRY, OCCUPATION, PRODUCT, Bools, Generator, World
+
+_TRANSFER = INSTRUMENT["credit_transfer"]
+_CARD_TRADE = ("restaurant", "shop", "salon", "spa", "laundromat", "motel", "car dealer", "online shop")
+_CASH_TRADE = ("restaurant", "shop", "salon", "spa", "laundromat", "motel", "farm", "charity", "car dealer")
+_OFFICE = 13.0
+
+
+class Routine:
+    """Who works where, rents from whom and buys how much; ``write`` makes the payments of some days.
+
+    ``waged`` may be cleared for accounts whose wages a scheme or look-alike makes itself.
+    """
+
+    def __init__(self, world: World, seed: int) -> None:
+        self.w = world
+        rng = np.random.default_rng([seed, 12])
+        w = world
+        self.people: Ints = np.arange(w.n_persons)
+        self.orgs: Ints = np.arange(w.n_persons, w.n_persons + w.n_orgs)
+        self.seconds: Ints = np.arange(w.n_persons + w.n_orgs, w.n_own)
+        jobs = w.parties.occupation[: w.n_persons]
+        idle = np.isin(jobs, [OCCUPATION[o] for o in ("student", "retired", "homemaker", "unemployed")])
+        n = w.n_persons
+        self.waged: Bools = ~idle & (rng.random(n) < 0.82)
+        self.benefit: Bools = idle & (rng.random(n) < 0.55) & (jobs != OCCUPATION["student"])
+        self._work(rng, n)
+        self._home(rng, n)
+        self._kin(rng)
+        self._trade(rng)
+
+    def _near(self, rng: Generator, country: Ints, pool: Ints) -> Ints:
+        """One account of ``pool`` for each country, from that country if there is one, sizes by Zipf."""
+        chosen = pool[(rng.random(len(country)) ** 2.2 * len(pool)).astype(np.int64)]
+        for code in np.unique(country):
+            local = pool[self.w.country[pool] == code]
+            rows = np.flatnonzero(country == code)
+            if len(local):
+                chosen[rows] = local[(rng.random(len(rows)) ** 1.8 * len(local)).astype(np.int64)]
+        return chosen
+
+    def _work(self, rng: Generator, n: int) -> None:
+        w = self.w
+        outside = rng.random(n) < 0.65
+        country = w.country[:n]
+        self.employer = np.where(outside, self._near(rng, country, w.employers), self._near(rng, country, self.orgs))
+        # 0 monthly, 1 every two weeks, 2 weekly, 3 twice a month: an employer's own custom.
+        style = rng.choice(4, w.n_accounts, p=[0.4, 0.3, 0.15, 0.15])
+        self.pay_style = style[self.employer]
+        self.pay_phase = rng.integers(0, 28, w.n_accounts)[self.employer]
+        parts = np.array([12.0, 26.0, 52.0, 24.0])[self.pay_style]
+        self.wage = w.parties.income[:n] * 0.76 / parts
+        self.pension = w.parties.income[:n] / 12.0
+        self.government = self._near(rng, country, w.governments)
+
+    def _home(self, rng: Generator, n: int) -> None:
+        w = self.w
+        income = np.maximum(w.parties.income[:n], 3000.0 * geo.PRICE[w.country[:n]])
+        head = w.parties.household[:n] == np.arange(n)
+        self.renter = head & (rng.random(n) < 0.6) & (w.age(np.arange(n)) >= 19)
+        private = self.people[rng.integers(0, n, max(n // 50, 1))]
+        properties = self.orgs[w.parties.industry[w.party[self.orgs]] == INDUSTRY["property"]]
+        pools = np.concatenate([w.landlords, private, properties])
+        self.landlord = self._near(rng, w.country[:n], pools)
+        self.renter &= self.landlord != np.arange(n)
+        self.rent = np.round(income * rng.uniform(0.2, 0.36, n) / 12.0 / 10) * 10
+        self.rent_day = rng.choice([1, 1, 1, 2, 3, 5, 28], n)
+        self.bills = np.where(head, rng.poisson(1.6, n), rng.poisson(0.5, n))
+        self.bill_day = rng.integers(1, 29, n)
+        self.utility = self._near(rng, w.country[:n], w.utilities)
+        parent = (w.age(np.arange(n)) > 28) & (w.age(np.arange(n)) < 56)
+        self.pupil = parent & (rng.random(n) < 0.1)
+        self.school = self._near(rng, w.country[:n], w.schools)
+        self.fee = np.round(income * rng.uniform(0.02, 0.07, n) / 12.0 / 5) * 5 + 20
+
+    def _kin(self, rng: Generator) -> None:
+        """Ordinary monthly family remittances: pairs of (sender, receiver, day, dollars)."""
+        w = self.w
+        abroad = np.flatnonzero(w.abroad())
+        poorer = np.flatnonzero(w.own(countries=("PH", "MX", "TH")))
+        richer = w.own(countries=("US", "CA", "GB", "AU", "DE"))
+        senders = np.flatnonzero(richer & (rng.random(w.n_accounts) < 0.08))
+        outside = np.flatnonzero(w.elsewhere(("US", "CA", "GB", "AU", "DE")))
+        n = len(poorer) * 2 // 3
+        a = rng.choice(abroad, len(senders))
+        self.kin_from = np.concatenate([senders, rng.choice(outside, n), rng.choice(senders, n // 2)])
+        self.kin_to = np.concatenate([a, rng.choice(poorer, n), rng.choice(poorer, n // 2)])
+        m = len(self.kin_from)
+        related = rng.random(m) < 0.65
+        p, src, dst = w.parties, w.party[self.kin_from], w.party[self.kin_to]
+        p.family[src[related]], p.culture[src[related]] = p.family[dst[related]], p.culture[dst[related]]
+        p.given[src] %= 8
+        self.kin_day = rng.integers(1, 29, m)
+        self.kin_usd = np.round(np.exp(rng.normal(5.2, 0.7, m)))
+        self.kin_again = rng.random(m) < 0.35
+
+    def _trade(self, rng: Generator) -> None:
+        w, orgs = self.w, self.orgs
+        line = w.parties.industry[w.party[orgs]]
+        size = w.parties.income[w.party[orgs]]
+        self.card_takings = np.isin(line, [INDUSTRY[i] for i in _CARD_TRADE])
+        self.cash_takings = np.isin(line, [INDUSTRY[i] for i in _CASH_TRADE]) & (rng.random(len(orgs)) < 0.75)
+        self.till = size / 330.0
+        self.cash_share = rng.beta(2.0, 3.0, len(orgs))
+        self.cash_rate = np.where(
+            self.cash_takings, rng.choice([0.08, 0.25, 0.75], len(orgs), p=[0.4, 0.35, 0.25]), 0.0
+        )
+        self.acquirer = self._near(rng, w.country[orgs], w.acquirers)
+        self.invoice_rate = np.minimum(0.05 * np.exp(rng.normal(0, 0.9, len(orgs))), 1.0)
+        self.invoice_usd = np.clip(size / 160.0, 120.0, 60_000.0)
+
+    def measure(self) -> None:
+        """Fix how busy each account is, once schemes and look-alikes have set ``World.activity``."""
+        w = self.w
+        rate = np.zeros(w.n_own)
+        thrift = np.where(w.product[: w.n_own] == PRODUCT["wallet"], 0.4, 1.0)
+        thrift = np.where(w.product[: w.n_own] == PRODUCT["savings"], 0.0, thrift)
+        rate[:] = w.activity[: w.n_own] * thrift
+        rate[self.orgs] *= 0.25
+        self.rate = rate
+        weights = np.array([m[0] for m in MERCHANTS.values()])
+        self.mix = np.cumsum(weights / weights.sum())
+        self.night = np.array([m[3] for m in MERCHANTS.values()])
+
+    # A few days --------------------------------------------------------------------------------
+
+    def write(self, rng: Generator, out: Ledger, first: int, last: int) -> None:
+        """Add the payments of the days ``first`` to ``last`` - 1 to ``out``."""
+        scene = Scene(self.w, rng, out)
+        alive = self.rate > 0
+        weights = np.array([self._busy(d) for d in range(first, last)])
+        self._buys(scene, first, weights)
+        self._cash(scene, first, weights)
+        self._friends(scene, first, weights)
+        self._invoices(scene, first, weights)
+        for day in range(first, last):
+            self._wages(scene, day, alive)
+            self._dues(scene, day)
+            self._remittances(scene, day)
+            self._takings(scene, day)
+
+    def _busy(self, day: int) -> float:
+        today = self.w.start + timedelta(days=day)
+        season = 1.35 if today.month == 12 and today.day < 25 else 1.0
+        return season * (1.0, 0.95, 0.95, 1.0, 1.2, 1.25, 0.9)[today.weekday()]
+
+    def _draw(self, scene: Scene, rate: Floats, weights: Floats, first: int) -> tuple[Ints, Floats]:
+        """Accounts and days of a Poisson process with a rate a day for each account."""
+        edges = np.cumsum(rate)
+        n = int(scene.rng.poisson(edges[-1] * weights.sum()))
+        who = np.searchsorted(edges, scene.rng.random(n) * edges[-1], side="right")
+        day = first + scene.rng.choice(len(weights), n, p=weights / weights.sum())
+        return np.minimum(who, len(rate) - 1), day.astype(float)
+
+    def _buys(self, scene: Scene, first: int, weights: Floats) -> None:
+        who, day = self._draw(scene, 0.2 * self.rate, weights, first)
+        n = len(who)
+        # A third of one's purchases are of few favourite kinds: heavy tails in every category.
+        mcc = np.searchsorted(self.mix, scene.rng.random(n))
+        liking = (who * 7919 + scene.rng.integers(0, 3, n) * 104729) % 1009 / 1009.0
+        mcc = np.where(scene.rng.random(n) < 0.4, np.searchsorted(self.mix, liking**1.0), mcc)
+        mcc = np.minimum(mcc, len(MCC) - 1)
+        late = scene.rng.random(n) < self.night[mcc]
+        hour = np.where(late, scene.rng.uniform(20.5, 29.5, n), 14.2 + scene.rng.normal(0, 3.2, n) + self.w.rhythm[who])
+        away = scene.rng.random(n) < np.where(mcc == MCC_INDEX["7011"], 0.9, 0.05)
+        country = self.w.country[who]
+        home = self.w.city(who)
+        other = geo.FIRST_CITY[country] + (scene.rng.random(n) * geo.CITY_COUNT[country]).astype(np.int64)
+        scene.buy(day, hour, who, mcc, city=np.where(away, other, home))
+
+    def _cash(self, scene: Scene, first: int, weights: Floats) -> None:
+        w = self.w
+        poor = np.where(w.product[: w.n_own] == PRODUCT["wallet"], 3.0, 1.0)
+        who, day = self._draw(scene, 0.028 * self.rate * poor, weights, first)
+        n = len(who)
+        usd = scene.around(n, 85.0, 0.7) * np.sqrt(geo.PRICE[w.country[who]])
+        hour = 14.5 + scene.rng.normal(0, 4.0, n) + w.rhythm[who]
+        country = w.country[who]
+        other = geo.FIRST_CITY[country] + (scene.rng.random(n) * geo.CITY_COUNT[country]).astype(np.int64)
+        city = np.where(scene.chance(n, 0.08), other, w.city(who))
+        scene.cash(day, hour, usd, who, incoming=np.zeros(n, dtype=bool), machine=scene.chance(n, 0.85), city=city)
+        # People paid in cash and tips bring it to the machine, some after a late shift.
+        paid = np.where(np.arange(w.n_own) % 9 == 4, 0.05, 0.003) * self.rate
+        who, day = self._draw(scene, paid, weights, first)
+        n = len(who)
+        usd = scene.around(n, 210.0, 0.8) * geo.PRICE[w.country[who]]
+        hour = np.where(scene.chance(n, 0.22), scene.uniform(n, 20.0, 30.0), 14.0 + scene.rng.normal(0, 3.5, n))
+        scene.cash(
+            day,
+            hour,
+            usd,
+            who,
+            incoming=np.ones(n, dtype=bool),
+            machine=scene.chance(n, 0.6),
+            site=who + scene.rng.integers(0, 2, n),
+        )
+
+    def _friends(self, scene: Scene, first: int, weights: Floats) -> None:
+        w = self.w
+        person = np.where(np.arange(w.n_own) < w.n_persons, 1.0, 0.1)
+        who, day = self._draw(scene, 0.05 * self.rate * person, weights, first)
+        n = len(who)
+        # A small circle of friends for each, in one's own country; some strangers.
+        slot = (scene.rng.random(n) ** 2 * 6).astype(np.int64)
+        slot = np.where(scene.chance(n, 0.15), scene.rng.integers(0, 10_000, n), slot)
+        friend = self._friend(who, slot)
+        incoming = scene.chance(n, 0.5)
+        usd = scene.around(n, 34.0, 0.95) * np.sqrt(geo.PRICE[w.country[who]])
+        hour = 17.0 + scene.rng.normal(0, 4.5, n) + w.rhythm[who]
+        keep = friend != who
+        kind = scene.kinds(
+            n,
+            {
+                "none": 0.42,
+                "social": 0.36,
+                "gift": 0.06,
+                "rent": 0.03,
+                "service": 0.04,
+                "sale": 0.05,
+                "handle": 0.01,
+                "loan": 0.03,
+            },
+        )
+        channel = scene.choose(
+            n, (CHANNEL["p2p"], CHANNEL["mobile_transfer"], CHANNEL["app"], CHANNEL["online"]), (4, 2, 3, 2)
+        )
+        scene.pay(
+            day[keep], hour[keep], usd[keep], np.where(incoming, friend, who)[keep],
+            np.where(incoming, who, friend)[keep], channel=channel[keep], instrument=_TRANSFER,
+            kind=kind[keep], rounded=(scene.rng.random(n) < 0.55).astype(float)[keep],
+        )  # fmt: skip
+
+    def _friend(self, who: Ints, slot: Ints) -> Ints:
+        """Friend number ``slot`` of each account: fixed by arithmetic, no table needed."""
+        w = self.w
+        near = np.concatenate([np.arange(w.n_persons), w.person_home + w.n_seconds])
+        near = near[np.argsort(w.country[near], kind="stable")]
+        lo = np.searchsorted(w.country[near], w.country[who])
+        hi = np.searchsorted(w.country[near], w.country[who], side="right")
+        mixed = (who * 2654435761 + slot * 40503 + 12345) % 4294967291
+        return near[lo + mixed % np.maximum(hi - lo, 1)]
+
+    def _invoices(self, scene: Scene, first: int, weights: Floats) -> None:
+        w = self.w
+        i, day = self._draw(scene, self.invoice_rate * self.w.activity[self.orgs], weights, first)
+        n = len(i)
+        partners = np.concatenate([self.orgs, w.suppliers])
+        slot = (scene.rng.random(n) ** 2 * 9).astype(np.int64)
+        other = partners[(i * 48271 + slot * 69621 + 7) % len(partners)]
+        incoming = scene.chance(n, 0.5)
+        usd = self.invoice_usd[i] * np.exp(scene.rng.normal(0, 1.1, n))
+        keep = other != self.orgs[i]
+        kind = scene.kinds(n, {"invoice": 0.75, "none": 0.2, "loan": 0.05})
+        channel = scene.choose(n, (CHANNEL["online"], CHANNEL["wire"], CHANNEL["app"], CHANNEL["branch"]), (6, 2, 1, 1))
+        mine = self.orgs[i]
+        scene.pay(
+            day[keep], (_OFFICE + scene.rng.normal(0, 2.8, n))[keep], usd[keep],
+            np.where(incoming, other, mine)[keep], np.where(incoming, mine, other)[keep],
+            channel=channel[keep], instrument=scene.choose(n, (_TRANSFER, INSTRUMENT["cheque"]), (9, 1))[keep],
+            kind=kind[keep], rounded=(scene.rng.random(n) < 0.3).astype(float)[keep],
+        )  # fmt: skip
+
+    def _wages(self, scene: Scene, day: int, alive: Bools) -> None:
+        w = self.w
+        today = w.start + timedelta(days=day)
+        serial = w.epoch_day + day
+        due = _pay_day(today, serial, self.pay_style, self.pay_phase)
+        rows = np.flatnonzero(due & self.waged & alive[: w.n_persons])
+        n = len(rows)
+        usd = self.wage[rows] * np.exp(scene.rng.normal(0, 0.05, n))
+        scene.pay(
+            np.full(n, float(day)), scene.uniform(n, 1.0, 9.0), usd, self.employer[rows], rows,
+            channel=CHANNEL["online"], instrument=_TRANSFER, kind=scene.kinds(n, {"wage": 0.9, "none": 0.1}),
+        )  # fmt: skip
+        if today.day in (3, 4):
+            rows = np.flatnonzero(self.benefit & (self.people % 2 == today.day % 2))
+            n = len(rows)
+            scene.pay(np.full(n, float(day)), scene.uniform(n, 2.0, 7.0), self.pension[rows],
+                      self.government[rows], rows, channel=CHANNEL["online"], instrument=_TRANSFER,
+                      kind=np.full(n, KIND["none"]))  # fmt: skip
+
+    def _dues(self, scene: Scene, day: int) -> None:
+        """Rent, bills, school fees, savings."""
+        w = self.w
+        today = w.start + timedelta(days=day)
+        at = float(day)
+        rows = np.flatnonzero(self.renter & (self.rent_day == today.day))
+        n = len(rows)
+        scene.pay(np.full(n, at), 11 + scene.rng.normal(0, 4, n), self.rent[rows], rows, self.landlord[rows],
+                  channel=CHANNEL["online"], instrument=_TRANSFER, rounded=1.0,
+                  kind=scene.kinds(n, {"rent": 0.8, "none": 0.2}))  # fmt: skip
+        for turn in range(3):
+            rows = np.flatnonzero((self.bills > turn) & ((self.bill_day + 9 * turn) % 28 + 1 == today.day))
+            n = len(rows)
+            scene.pay(np.full(n, at), scene.uniform(n, 0.0, 8.0), scene.around(n, 68.0, 0.5) * geo.PRICE[w.country[rows]],
+                      rows, w.utilities[(self.utility[rows] - w.utilities[0] + turn) % len(w.utilities)],
+                      channel=CHANNEL["online"], instrument=INSTRUMENT["direct_debit"],
+                      kind=scene.kinds(n, {"bill": 0.85, "none": 0.15}))  # fmt: skip
+        rows = np.flatnonzero(self.pupil & (self.bill_day == today.day))
+        n = len(rows)
+        scene.pay(np.full(n, at), 13 + scene.rng.normal(0, 4, n), self.fee[rows], rows, self.school[rows],
+                  channel=CHANNEL["online"], instrument=_TRANSFER, rounded=1.0,
+                  kind=scene.kinds(n, {"school": 0.85, "none": 0.15}))  # fmt: skip
+        rows = self.seconds[(self.seconds * 31 % 28 + 1) == today.day]
+        main = w.party[rows]
+        n = len(rows)
+        back = scene.chance(n, 0.2)
+        usd = scene.around(n, 180.0, 0.9) * geo.PRICE[w.country[rows]]
+        scene.pay(np.full(n, at), 12 + scene.rng.normal(0, 4, n), usd, np.where(back, rows, main),
+                  np.where(back, main, rows), channel=CHANNEL["app"], instrument=_TRANSFER, rounded=1.0,
+                  kind=np.full(n, KIND["none"]))  # fmt: skip
+
+    def _remittances(self, scene: Scene, day: int) -> None:
+        today = self.w.start + timedelta(days=day)
+        again = self.kin_again & ((self.kin_day + 14) % 28 + 1 == today.day)
+        rows = np.flatnonzero((self.kin_day == today.day) | again)
+        n = len(rows)
+        who = self.kin_from[rows]
+        channel = scene.choose(n, (CHANNEL["app"], CHANNEL["online"], CHANNEL["agent"]), (4, 3, 3))
+        scene.pay(
+            np.full(n, float(day)), 16.0 + scene.rng.normal(0, 4.5, n) + self.w.rhythm[who],
+            self.kin_usd[rows] * np.exp(scene.rng.normal(0, 0.15, n)), who, self.kin_to[rows], channel=channel,
+            instrument=_TRANSFER, kind=scene.kinds(n, {"support": 0.5, "none": 0.3, "school": 0.12, "gift": 0.08}),
+            rounded=(scene.rng.random(n) < 0.75).astype(float),
+        )  # fmt: skip
+
+    def _takings(self, scene: Scene, day: int) -> None:
+        """Card settlements and cash of shops; offerings of a charity come as cash too."""
+        w = self.w
+        weekday = (w.start + timedelta(days=day)).weekday()
+        rows = np.flatnonzero(self.card_takings & scene.chance(len(self.orgs), 0.45 if weekday < 6 else 0.2))
+        n = len(rows)
+        scene.pay(np.full(n, float(day)), scene.uniform(n, 1.0, 6.0), self.till[rows] * np.exp(scene.rng.normal(0, 0.35, n)),
+                  self.acquirer[rows], self.orgs[rows], channel=CHANNEL["online"], instrument=_TRANSFER,
+                  kind=np.full(n, KIND["none"]))  # fmt: skip
+        rows = np.flatnonzero(scene.chance(len(self.orgs), self.cash_rate * (0.3 if weekday == 6 else 0.6)))
+        n = len(rows)
+        usd = (
+            self.till[rows]
+            * self.cash_share[rows]
+            / np.maximum(self.cash_rate[rows], 0.05)
+            * np.exp(scene.rng.normal(0, 0.4, n))
+        )
+        usd = np.where(scene.chance(n, 0.7), np.minimum(usd, scene.uniform(n, 6000, 9990)), usd)
+        hour = np.where(scene.chance(n, 0.3), scene.uniform(n, 20.0, 25.0), 12.0 + scene.rng.normal(0, 2.5, n))
+        scene.cash(np.full(n, float(day)), hour, usd, self.orgs[rows], incoming=np.ones(n, dtype=bool),
+                   machine=scene.chance(n, 0.3), site=self.orgs[rows] + scene.rng.integers(0, 2, n))  # fmt: skip
+        if weekday == 2:
+            rows = np.flatnonzero((self.people + day) % 40 == 0)
+            n = len(rows)
+            usd = scene.around(n, 400.0, 1.2)
+            scene.pay(np.full(n, float(day)), scene.uniform(n, 8, 23), usd, w.vasps[rows % len(w.vasps)], rows,
+                      channel=CHANNEL["vasp"], instrument=_TRANSFER, kind=np.full(n, KIND["none"]))  # fmt: skip
+
+
+def _pay_day(today: date, serial: int, style: Ints, phase: Ints) -> Bools:
+    """Whether it is pay day: monthly on day 1 to 28, two-weekly, weekly, or twice a month."""
+    monthly = (style == 0) & (25 + phase % 4 == today.day)
+    biweekly = (style == 1) & ((serial + phase) % 14 == 0)
+    weekly = (style == 2) & ((serial + phase % 3) % 7 == 1)
+    twice = (style == 3) & (today.day in (15, 28))
+    return monthly | biweekly | weekly | twice
