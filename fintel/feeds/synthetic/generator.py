@@ -17,6 +17,7 @@ from fintel.errors import ConfigError
 from fintel.feeds.synthetic.geography import CURRENCY, CURRENCY_NAMES, Ints
 from fintel.feeds.synthetic.ledger import INSTRUMENT, Columns, Ledger, join, take
 from fintel.feeds.synthetic.planting import plant
+from fintel.feeds.synthetic.profiles import Profiles
 from fintel.feeds.synthetic.register import FAMILIES, Register
 from fintel.feeds.synthetic.routine import Routine
 from fintel.feeds.synthetic.tables import BOOKED, PENDING, REJECTED, RETURNED, REVERSAL, Tables
@@ -50,10 +51,17 @@ class Summary:
 
 
 def generate(
-    folder: Path, *, accounts: int, days: int, seed: int, start: date = date(2025, 1, 1),
-    base_currency: str = "USD", format: Format = "parquet", chunk_rows: int = 1_000_000,
+    folder: Path,
+    *,
+    accounts: int,
+    days: int,
+    seed: int,
+    start: date = date(2025, 1, 1),
+    base_currency: str = "USD",
+    format: Format = "parquet",
+    chunk_rows: int = 1_000_000,
     progress: Progress | None = None,
-) -> Summary:  # fmt: skip
+) -> Summary:
     """Write transactions, accounts, parties, identifiers, labels, rates and ``manifest.json``.
 
     Parameters
@@ -84,7 +92,7 @@ def generate(
     plant(world, routine, register, planned, seed)
     routine.measure()
     writer = _Writer(folder, format)
-    tables = Tables(world, seed)
+    tables = Profiles(world, seed)
     payments = _Payments(world, routine, tables, planned.columns(), seed, len(register.family))
     step = max(min(int(chunk_rows / (_PER_DAY * accounts)), days), 1)
     pieces = -(-days // step)
@@ -102,21 +110,37 @@ def generate(
     writer.write("rates", tables.rates(base_currency))
     begin = world.epoch_day * 86400
     labels = register.frame(
-        rng, payments.scheme_end, begin, (begin, begin + days * 86400), tables.account_ids,
-        tables.party_ids, world.party, payments.labelled,
-    )  # fmt: skip
+        rng,
+        payments.scheme_end,
+        begin,
+        (begin, begin + days * 86400),
+        tables.account_ids,
+        tables.party_ids,
+        world.party,
+        payments.labelled,
+    )
     labels = tables.labels(labels)
     writer.write("labels", labels)
     summary = _summarise(folder, writer, register, labels)
     arguments = {
-        "accounts": accounts, "days": days, "seed": seed, "start": start.isoformat(),
-        "base_currency": base_currency, "format": format, "chunk_rows": chunk_rows,
-    }  # fmt: skip
+        "accounts": accounts,
+        "days": days,
+        "seed": seed,
+        "start": start.isoformat(),
+        "base_currency": base_currency,
+        "format": format,
+        "chunk_rows": chunk_rows,
+    }
     manifest = {
-        "generator": VERSION, "arguments": arguments, "made_with": {"polars": pl.__version__, "numpy": np.__version__},
-        "rows": summary.rows, "schemes": summary.schemes, "labelled": summary.labelled,
-        "lookalikes": summary.lookalikes, "sha256": summary.sha256,
-    }  # fmt: skip
+        "generator": VERSION,
+        "arguments": arguments,
+        "made_with": {"polars": pl.__version__, "numpy": np.__version__},
+        "rows": summary.rows,
+        "schemes": summary.schemes,
+        "labelled": summary.labelled,
+        "lookalikes": summary.lookalikes,
+        "sha256": summary.sha256,
+    }
     text = json.dumps(manifest, indent=2, ensure_ascii=False) + "\n"
     (folder / "manifest.json").write_bytes(text.encode())
     return summary
@@ -224,8 +248,13 @@ def _summarise(folder: Path, writer: _Writer, register: Register, labels: pl.Dat
     benign = labels.filter(pl.col("label_source") == "review").group_by("typology").len()
     seen = dict(benign.iter_rows())
     return Summary(
-        folder=folder, rows=writer.rows, sha256=writer.sha256,
+        folder=folder,
+        rows=writer.rows,
+        sha256=writer.sha256,
         schemes={f: register.family.count(f) for f in FAMILIES},
-        labelled={f: {"accounts": counts.get((f, "account"), 0), "transactions": counts.get((f, "transaction"), 0)} for f in FAMILIES},
+        labelled={
+            f: {"accounts": counts.get((f, "account"), 0), "transactions": counts.get((f, "transaction"), 0)}
+            for f in FAMILIES
+        },
         lookalikes={f: int(seen.get(f, 0)) for f in FAMILIES},
-    )  # fmt: skip
+    )

@@ -87,7 +87,7 @@ CITY_NAMES = tuple(str(c[1]) for c in CITIES)
 CITY_STATES = tuple(str(c[2]) for c in CITIES)
 CITY_OFFSET: Ints = np.array([int(c[3]) for c in CITIES], dtype=np.int64)
 CITY_RULE = tuple(str(c[4]) for c in CITIES)
-FIRST_CITY: Ints = np.array([int(np.flatnonzero(CITY_COUNTRY == i)[0]) for i in range(len(COUNTRIES))])
+FIRST_CITY: Ints = np.array([int(np.flatnonzero(i == CITY_COUNTRY)[0]) for i in range(len(COUNTRIES))])
 CITY_COUNT: Ints = np.array([len(c.cities) for c in COUNTRIES], dtype=np.int64)
 
 

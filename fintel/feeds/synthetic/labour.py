@@ -5,9 +5,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from fintel.feeds.synthetic.behaviour import CARD, CASH, KIND, REMITTANCE, TRANSFER
+from fintel.feeds.synthetic.behaviour import CARD, CASH, REMITTANCE, TRANSFER
 from fintel.feeds.synthetic.geography import Floats, Ints
 from fintel.feeds.synthetic.ledger import CHANNEL, INSTRUMENT
+from fintel.feeds.synthetic.scene import KIND
 from fintel.feeds.synthetic.stage import SENDING, Stage, nobody
 
 
@@ -85,9 +86,17 @@ def mimic(s: Stage) -> None:
     s.quieten(workers, 0.05, 1.2)
     wide = s.chance(n, 0.4)[group]
     _pass_on(
-        s, workers, group, heads, np.zeros(n), np.full(n, w.days - 1.0), np.where(wide, s.uniform(len(group), 0.4, 0.9), s.uniform(len(group), 0.1, 0.45)),
-        delay=np.where(s.chance(len(group), 0.6), 16.0, 60.0), scheme=nobody(n), kinds={"rent": 0.35, "club": 0.2, "loan": 0.15, "none": 0.3},
-    )  # fmt: skip
+        s,
+        workers,
+        group,
+        heads,
+        np.zeros(n),
+        np.full(n, w.days - 1.0),
+        np.where(wide, s.uniform(len(group), 0.4, 0.9), s.uniform(len(group), 0.1, 0.45)),
+        delay=np.where(s.chance(len(group), 0.6), 16.0, 60.0),
+        scheme=nobody(n),
+        kinds={"rent": 0.35, "club": 0.2, "loan": 0.15, "none": 0.3},
+    )
     # Savings circles and agencies' instalments: equal monthly sums from many, then one large sum out.
     n = s.number(0.01, 3)
     who = w.take(s.rng, s.people((*SENDING, "PH", "MX"), (24, 75)), n)
@@ -96,15 +105,35 @@ def mimic(s: Stage) -> None:
     s.quieten(who, 0.2, 1.4)
     inst, payer = s.crowd(s.people() | w.elsewhere(SENDING), s.choose(n, (4, 6, 9, 12), (3, 3, 2, 1)))
     i, t, usd = s.collects(
-        who, inst, payer, np.full(len(inst), min(max(w.days // 30, 1), 6)), s.uniform(n, 0, 25), np.full(n, w.days - 2.0), s.around(n, 180, 0.5),
-        kind=s.kinds(n, {"club": 0.6, "loan": 0.25, "recruit": 0.15}), faithful=0.7, hour=s.hours(n, 0.3), wobble=np.full(n, 3.0),
-        even=np.full(n, 0.9), scheme=nobody(n), spread=0.05, regular=np.ones(n, dtype=bool),
-    )  # fmt: skip
+        who,
+        inst,
+        payer,
+        np.full(len(inst), min(max(w.days // 30, 1), 6)),
+        s.uniform(n, 0, 25),
+        np.full(n, w.days - 2.0),
+        s.around(n, 180, 0.5),
+        kind=s.kinds(n, {"club": 0.6, "loan": 0.25, "recruit": 0.15}),
+        faithful=0.7,
+        hour=s.hours(n, 0.3),
+        wobble=np.full(n, 3.0),
+        even=np.full(n, 0.9),
+        scheme=nobody(n),
+        spread=0.05,
+        regular=np.ones(n, dtype=bool),
+    )
     s.drains(
-        who, i, t, usd, batch=np.maximum(np.bincount(inst, minlength=n), 1), share=s.uniform(n, 0.8, 1.0), delay=s.uniform(n, 6, 60),
-        route=s.choose(n, (TRANSFER, CASH, REMITTANCE), (6, 3, 1)), to=s.circle(s.people() | w.elsewhere(SENDING), n, 1)[:, 0],
-        kind=s.kinds(n, {"club": 0.6, "none": 0.4}), scheme=nobody(n),
-    )  # fmt: skip
+        who,
+        i,
+        t,
+        usd,
+        batch=np.maximum(np.bincount(inst, minlength=n), 1),
+        share=s.uniform(n, 0.8, 1.0),
+        delay=s.uniform(n, 6, 60),
+        route=s.choose(n, (TRANSFER, CASH, REMITTANCE), (6, 3, 1)),
+        to=s.circle(s.people() | w.elsewhere(SENDING), n, 1)[:, 0],
+        kind=s.kinds(n, {"club": 0.6, "none": 0.4}),
+        scheme=nobody(n),
+    )
 
 
 def _cycle(s: Stage, first: Floats, last: Floats) -> tuple[Ints, Floats]:
@@ -129,17 +158,33 @@ def _wages(s: Stage, who: Ints, names: Ints, first: Floats, last: Floats, scheme
     m = len(j)
     usd = s.around(len(inst), 900, 0.3)[j] * np.exp(s.rng.normal(0, 0.05, m))
     t, _ = s.pay(
-        day, s.uniform(m, 1, 9), usd, firm_row[j], who[inst[j]], channel=CHANNEL["online"],
-        instrument=INSTRUMENT["credit_transfer"], kind=s.kinds(m, {"wage": 0.9, "none": 0.1}), scheme=scheme[inst[j]],
+        day,
+        s.uniform(m, 1, 9),
+        usd,
+        firm_row[j],
+        who[inst[j]],
+        channel=CHANNEL["online"],
+        instrument=INSTRUMENT["credit_transfer"],
+        kind=s.kinds(m, {"wage": 0.9, "none": 0.1}),
+        scheme=scheme[inst[j]],
         named=w.party[other[j]],
-    )  # fmt: skip
+    )
     _spend(s, who, inst[j], t, usd, pay, scheme)
 
 
 def _pass_on(
-    s: Stage, workers: Ints, group: Ints, heads: Ints, first: Floats, last: Floats, share: Floats,
-    *, delay: Floats, scheme: Ints, kinds: dict[str, float],
-) -> None:  # fmt: skip
+    s: Stage,
+    workers: Ints,
+    group: Ints,
+    heads: Ints,
+    first: Floats,
+    last: Floats,
+    share: Floats,
+    *,
+    delay: Floats,
+    scheme: Ints,
+    kinds: dict[str, float],
+) -> None:
     """Wages of workers, of which ``share`` goes to the head of their group ``delay`` hours later."""
     if len(workers) == 0:
         return
@@ -149,19 +194,32 @@ def _pass_on(
     m = len(j)
     usd = s.around(len(workers), 950, 0.25)[j] * np.exp(s.rng.normal(0, 0.05, m))
     s.pay(
-        day, s.uniform(m, 1, 9), usd, firm[j], workers[j], channel=CHANNEL["online"],
-        instrument=INSTRUMENT["credit_transfer"], kind=s.kinds(m, {"wage": 0.9, "none": 0.1}), scheme=scheme[group[j]],
-    )  # fmt: skip
+        day,
+        s.uniform(m, 1, 9),
+        usd,
+        firm[j],
+        workers[j],
+        channel=CHANNEL["online"],
+        instrument=INSTRUMENT["credit_transfer"],
+        kind=s.kinds(m, {"wage": 0.9, "none": 0.1}),
+        scheme=scheme[group[j]],
+    )
     later = day * 24.0 + 9.0 + delay[j] * np.exp(s.rng.normal(0, 0.4, m))
     on = (later / 24.0 < s.w.days) & s.chance(m, 0.93)
     moved = usd * share[j] * np.exp(s.rng.normal(0, 0.04, m))
     j, later, moved = j[on], later[on], moved[on]
     t, _ = s.pay(
-        np.floor(later / 24.0), np.mod(later, 24.0), moved, workers[j], heads[group[j]],
+        np.floor(later / 24.0),
+        np.mod(later, 24.0),
+        moved,
+        workers[j],
+        heads[group[j]],
         channel=s.choose(len(j), (CHANNEL["app"], CHANNEL["online"], CHANNEL["p2p"]), (5, 3, 2)),
-        instrument=INSTRUMENT["credit_transfer"], kind=s.kinds(len(j), kinds), scheme=scheme[group[j]],
+        instrument=INSTRUMENT["credit_transfer"],
+        kind=s.kinds(len(j), kinds),
+        scheme=scheme[group[j]],
         rounded=s.chance(len(j), 0.7).astype(float),
-    )  # fmt: skip
+    )
     _spend(s, heads, group[j], t, moved, 0.7, scheme)
 
 
@@ -169,7 +227,15 @@ def _spend(s: Stage, who: Ints, inst: Ints, t: Ints, usd: Floats, share: float, 
     """What the head does with it: cash, sends abroad, purchases."""
     n = len(who)
     s.drains(
-        who, inst, t, usd, batch=s.choose(n, (1, 2, 4), (3, 4, 3)), share=s.uniform(n, share * 0.6, min(share * 1.4, 1.0)),
-        delay=s.uniform(n, 5, 70), route=s.choose(n, (CASH, REMITTANCE, TRANSFER, CARD), (4, 3, 3, 1)),
-        to=s.circle(s.w.abroad(), n, 1)[:, 0], kind=np.full(n, KIND["none"]), scheme=scheme,
-    )  # fmt: skip
+        who,
+        inst,
+        t,
+        usd,
+        batch=s.choose(n, (1, 2, 4), (3, 4, 3)),
+        share=s.uniform(n, share * 0.6, min(share * 1.4, 1.0)),
+        delay=s.uniform(n, 5, 70),
+        route=s.choose(n, (CASH, REMITTANCE, TRANSFER, CARD), (4, 3, 3, 1)),
+        to=s.circle(s.w.abroad(), n, 1)[:, 0],
+        kind=np.full(n, KIND["none"]),
+        scheme=scheme,
+    )

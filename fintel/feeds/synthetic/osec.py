@@ -5,8 +5,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from fintel.feeds.synthetic.behaviour import CASH, KIND, TRANSFER
+from fintel.feeds.synthetic.behaviour import CASH, TRANSFER
 from fintel.feeds.synthetic.geography import OSEC_RECEIVING, Floats, Ints
+from fintel.feeds.synthetic.scene import KIND
 from fintel.feeds.synthetic.stage import SENDING, Stage, nobody
 
 _PRIVATE = ("4816", "5734", "5967", "5968", "7273", "5816")
@@ -44,19 +45,38 @@ def plant(s: Stage) -> None:
     loud = s.chance(m, 0.6)
     count = np.where(loud, s.counts(m, 18, 0.5, 5, 60), s.counts(m, 8, 0.4, 3, 20))
     got = s.sends(
-        senders, table, np.minimum(mine[ring], s.choose(m, (1, 2, 3), (3, 4, 3))), first, last, count,
-        np.clip(s.around(m, 62.0, 0.5), 14.0, 170.0), hour=s.hours(m, 0.62), wobble=s.uniform(m, 0.8, 2.5),
+        senders,
+        table,
+        np.minimum(mine[ring], s.choose(m, (1, 2, 3), (3, 4, 3))),
+        first,
+        last,
+        count,
+        np.clip(s.around(m, 62.0, 0.5), 14.0, 170.0),
+        hour=s.hours(m, 0.62),
+        wobble=s.uniform(m, 0.8, 2.5),
         kind=s.kinds(m, {"support": 0.36, "school": 0.2, "gift": 0.14, "none": 0.2, "handle": 0.05, "service": 0.05}),
-        faithful=0.7, channel=s.remote(m), growth=np.where(s.chance(m, 0.6), s.uniform(m, 0.3, 1.5), 0.0),
-        even=s.uniform(m, 0.55, 1.0), scheme=rings[ring],
-    )  # fmt: skip
+        faithful=0.7,
+        channel=s.remote(m),
+        growth=np.where(s.chance(m, 0.6), s.uniform(m, 0.3, 1.5), 0.0),
+        even=s.uniform(m, 0.55, 1.0),
+        scheme=rings[ring],
+    )
     own = senders < w.n_own
     _life(s, senders[own], first[own], last[own], rings[ring][own], private=0.5, travel=0.18)
     start, end = s.span(len(owner), 20, 60)
     _receive(
-        s, receivers, owner_scheme=rings[owner], first=start, last=end, payers=s.choose(len(owner), (1, 2, 3, 4, 6), (3, 3, 2, 2, 1)),
-        times=2.0, got=got, delay=s.uniform(len(owner), 2, 20), share=s.uniform(len(owner), 0.85, 1.0), night=0.4,
-    )  # fmt: skip
+        s,
+        receivers,
+        owner_scheme=rings[owner],
+        first=start,
+        last=end,
+        payers=s.choose(len(owner), (1, 2, 3, 4, 6), (3, 3, 2, 2, 1)),
+        times=2.0,
+        got=got,
+        delay=s.uniform(len(owner), 2, 20),
+        share=s.uniform(len(owner), 0.85, 1.0),
+        night=0.4,
+    )
 
 
 def mimic(s: Stage) -> None:
@@ -78,12 +98,22 @@ def mimic(s: Stage) -> None:
     count = np.where(busy, s.counts(n, 17, 0.5, 5, 60), s.counts(n, 8, 0.4, 3, 20))
     s.quieten(who, 0.2, 1.6)
     got = s.sends(
-        who, to, s.choose(n, (1, 2, 3), (4, 4, 2)), first, last, count, np.clip(s.around(n, 66.0, 0.55), 14.0, 240.0),
-        hour=s.hours(n, 0.4), wobble=s.uniform(n, 0.8, 3.0),
-        kind=s.kinds(n, {"support": 0.42, "school": 0.18, "gift": 0.14, "none": 0.2, "loan": 0.06}), faithful=0.7,
-        channel=s.remote(n), growth=np.where(s.chance(n, 0.4), s.uniform(n, 0.2, 1.2), 0.0),
-        even=s.uniform(n, 0.5, 1.0), scheme=nobody(n),
-    )  # fmt: skip
+        who,
+        to,
+        s.choose(n, (1, 2, 3), (4, 4, 2)),
+        first,
+        last,
+        count,
+        np.clip(s.around(n, 66.0, 0.55), 14.0, 240.0),
+        hour=s.hours(n, 0.4),
+        wobble=s.uniform(n, 0.8, 3.0),
+        kind=s.kinds(n, {"support": 0.42, "school": 0.18, "gift": 0.14, "none": 0.2, "loan": 0.06}),
+        faithful=0.7,
+        channel=s.remote(n),
+        growth=np.where(s.chance(n, 0.4), s.uniform(n, 0.2, 1.2), 0.0),
+        even=s.uniform(n, 0.5, 1.0),
+        scheme=nobody(n),
+    )
     _life(s, who, first, last, nobody(n), private=0.3, travel=0.15)
     # People who pay several strangers abroad: tutors, artists, sponsored pupils; and who like privacy.
     n = s.number(0.008, 3)
@@ -93,12 +123,22 @@ def mimic(s: Stage) -> None:
     s.quieten(who, 0.2, 1.6)
     first, last = s.span(n, 25, 100)
     s.sends(
-        who, s.circle(w.abroad(), n, 5), s.choose(n, (2, 3, 4, 5), (3, 3, 2, 1)), first, last,
-        s.counts(n, 13, 0.5, 4, 50), np.clip(s.around(n, 50.0, 0.6), 10.0, 220.0), hour=s.hours(n, 0.55),
-        wobble=s.uniform(n, 0.8, 3.0), faithful=0.65, channel=s.remote(n), growth=s.uniform(n, 0.0, 0.8),
+        who,
+        s.circle(w.abroad(), n, 5),
+        s.choose(n, (2, 3, 4, 5), (3, 3, 2, 1)),
+        first,
+        last,
+        s.counts(n, 13, 0.5, 4, 50),
+        np.clip(s.around(n, 50.0, 0.6), 10.0, 220.0),
+        hour=s.hours(n, 0.55),
+        wobble=s.uniform(n, 0.8, 3.0),
+        faithful=0.65,
+        channel=s.remote(n),
+        growth=s.uniform(n, 0.0, 0.8),
         kind=s.kinds(n, {"service": 0.3, "school": 0.25, "invoice": 0.15, "handle": 0.1, "charity": 0.2}),
-        even=s.uniform(n, 0.5, 1.0), scheme=nobody(n),
-    )  # fmt: skip
+        even=s.uniform(n, 0.5, 1.0),
+        scheme=nobody(n),
+    )
     _life(s, who, first, last, nobody(n), private=0.5, travel=0.15)
     # Receivers: families with relatives abroad, tutors and sellers with foreign customers.
     n = s.number(0.02, 5)
@@ -109,10 +149,18 @@ def mimic(s: Stage) -> None:
     first, last = s.span(n, 20, 90)
     quick = s.chance(n, 0.6)
     _receive(
-        s, who, owner_scheme=nobody(n), first=first, last=last, payers=s.choose(n, (1, 2, 3, 5, 8), (3, 3, 3, 2, 1)),
-        times=4.0, got=got, delay=np.where(quick, s.uniform(n, 2, 26), s.uniform(n, 30, 200)),
-        share=np.where(quick, s.uniform(n, 0.75, 1.0), s.uniform(n, 0.3, 1.0)), night=0.35,
-    )  # fmt: skip
+        s,
+        who,
+        owner_scheme=nobody(n),
+        first=first,
+        last=last,
+        payers=s.choose(n, (1, 2, 3, 5, 8), (3, 3, 3, 2, 1)),
+        times=4.0,
+        got=got,
+        delay=np.where(quick, s.uniform(n, 2, 26), s.uniform(n, 30, 200)),
+        share=np.where(quick, s.uniform(n, 0.75, 1.0), s.uniform(n, 0.3, 1.0)),
+        night=0.35,
+    )
 
 
 def _fill(s: Stage, pool: np.ndarray, n: int) -> Ints:
@@ -148,17 +196,37 @@ def _life(s: Stage, who: Ints, first: Floats, last: Floats, scheme: Ints, *, pri
 
 
 def _receive(
-    s: Stage, who: Ints, *, owner_scheme: Ints, first: Floats, last: Floats, payers: Ints, times: float,
-    got: tuple[Ints, Ints, Floats], delay: Floats, share: Floats, night: float,
-) -> None:  # fmt: skip
+    s: Stage,
+    who: Ints,
+    *,
+    owner_scheme: Ints,
+    first: Floats,
+    last: Floats,
+    payers: Ints,
+    times: float,
+    got: tuple[Ints, Ints, Floats],
+    delay: Floats,
+    share: Floats,
+    night: float,
+) -> None:
     """Small foreign credits besides those in ``got``, and how own receivers take them out."""
     n = len(who)
     inst, payer = s.crowd(s.w.elsewhere(SENDING), payers)
     i, t, usd = s.collects(
-        who, inst, payer, np.maximum(s.rng.poisson(times, len(inst)), 1), first, last, np.clip(s.around(n, 60.0, 0.5), 15, 180),
-        kind=s.kinds(n, {"support": 0.5, "school": 0.15, "gift": 0.15, "none": 0.2}), faithful=0.65,
-        hour=s.hours(n, night), wobble=np.full(n, 3.0), even=s.uniform(n, 0.5, 1.0), scheme=owner_scheme,
-    )  # fmt: skip
+        who,
+        inst,
+        payer,
+        np.maximum(s.rng.poisson(times, len(inst)), 1),
+        first,
+        last,
+        np.clip(s.around(n, 60.0, 0.5), 15, 180),
+        kind=s.kinds(n, {"support": 0.5, "school": 0.15, "gift": 0.15, "none": 0.2}),
+        faithful=0.65,
+        hour=s.hours(n, night),
+        wobble=np.full(n, 3.0),
+        even=s.uniform(n, 0.5, 1.0),
+        scheme=owner_scheme,
+    )
     order = np.argsort(who, kind="stable")
     at = np.minimum(np.searchsorted(who[order], got[0]), n - 1) if n else got[0]
     hit = who[order][at] == got[0]
@@ -166,7 +234,15 @@ def _receive(
     t, usd = np.concatenate([t, got[1][hit]]), np.concatenate([usd, got[2][hit]])
     own = who[i] < s.w.n_own
     s.drains(
-        who, i[own], t[own], usd[own], batch=s.choose(n, (1, 2, 3), (5, 3, 2)), share=share, delay=delay,
-        route=s.choose(n, (CASH, TRANSFER), (8, 2)), to=s.circle(s.w.abroad(("PH", "MX", "TH")), n, 1)[:, 0],
-        kind=np.full(n, KIND["none"]), scheme=owner_scheme,
-    )  # fmt: skip
+        who,
+        i[own],
+        t[own],
+        usd[own],
+        batch=s.choose(n, (1, 2, 3), (5, 3, 2)),
+        share=share,
+        delay=delay,
+        route=s.choose(n, (CASH, TRANSFER), (8, 2)),
+        to=s.circle(s.w.abroad(("PH", "MX", "TH")), n, 1)[:, 0],
+        kind=np.full(n, KIND["none"]),
+        scheme=owner_scheme,
+    )

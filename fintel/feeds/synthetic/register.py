@@ -49,10 +49,16 @@ class Register:
         return np.concatenate([p[0] for p in parts]), np.concatenate([p[1] for p in parts])
 
     def frame(
-        self, rng: np.random.Generator, end: Ints, fallback: int, span: tuple[int, int],
-        account_ids: pl.Series, party_ids: pl.Series, party: Ints,
+        self,
+        rng: np.random.Generator,
+        end: Ints,
+        fallback: int,
+        span: tuple[int, int],
+        account_ids: pl.Series,
+        party_ids: pl.Series,
+        party: Ints,
         paid: list[tuple[pl.Series, Ints]],
-    ) -> pl.DataFrame:  # fmt: skip
+    ) -> pl.DataFrame:
         """All labels.
 
         ``end`` is the last second of each scheme (``fallback`` where it has no payment), ``span`` the
@@ -94,11 +100,23 @@ class Register:
                 _subjects("account", account_ids.gather(account), False, np.zeros(m, dtype=np.int64))
                 .drop("scheme")
                 .with_columns(
-                    typology=pl.lit(family), scheme_id=pl.lit(None, dtype=pl.String), label_source=pl.lit("review"),
-                    known_at=pl.Series(when * 1_000_000), confidence=pl.Series(np.round(rng.uniform(0.7, 1.0, m), 2)),
+                    typology=pl.lit(family),
+                    scheme_id=pl.lit(None, dtype=pl.String),
+                    label_source=pl.lit("review"),
+                    known_at=pl.Series(when * 1_000_000),
+                    confidence=pl.Series(np.round(rng.uniform(0.7, 1.0, m), 2)),
                 )
-            )  # fmt: skip
-        order = ["subject_type", "subject_id", "suspicious", "typology", "scheme_id", "label_source", "known_at", "confidence"]  # fmt: skip
+            )
+        order = [
+            "subject_type",
+            "subject_id",
+            "suspicious",
+            "typology",
+            "scheme_id",
+            "label_source",
+            "known_at",
+            "confidence",
+        ]
         return (
             pl.concat([labels.select(order), *(r.select(order) for r in reviewed)])
             .with_columns(pl.col("known_at").cast(pl.Datetime("us")).dt.replace_time_zone("UTC").cast(TIMESTAMP))

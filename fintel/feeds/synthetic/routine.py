@@ -7,133 +7,19 @@ from datetime import date, timedelta
 import numpy as np
 
 from fintel.feeds.synthetic import geography as geo
-from fintel.feeds.synthetic.behaviour import KIND, Scene
+from fintel.feeds.synthetic.circumstances import Circumstances
 from fintel.feeds.synthetic.geography import Floats, Ints
 from fintel.feeds.synthetic.ledger import CHANNEL, INSTRUMENT, Ledger
-from fintel.feeds.synthetic.words import MCC, MCC_INDEX, MERCHANTS
-from fintel.feeds.synthetic.world import INDUSTRY, OCCUPATION, PRODUCT, Bools, Generator, World
+from fintel.feeds.synthetic.scene import KIND, Scene
+from fintel.feeds.synthetic.words import MCC, MCC_INDEX
+from fintel.feeds.synthetic.world import PRODUCT, Bools, Generator
 
 _TRANSFER = INSTRUMENT["credit_transfer"]
-_CARD_TRADE = ("restaurant", "shop", "salon", "spa", "laundromat", "motel", "car dealer", "online shop")
-_CASH_TRADE = ("restaurant", "shop", "salon", "spa", "laundromat", "motel", "farm", "charity", "car dealer")
 _OFFICE = 13.0
 
 
-class Routine:
-    """Who works where, rents from whom and buys how much; ``write`` makes the payments of some days.
-
-    ``waged`` may be cleared for accounts whose wages a scheme or look-alike makes itself.
-    """
-
-    def __init__(self, world: World, seed: int) -> None:
-        self.w = world
-        rng = np.random.default_rng([seed, 12])
-        w = world
-        self.people: Ints = np.arange(w.n_persons)
-        self.orgs: Ints = np.arange(w.n_persons, w.n_persons + w.n_orgs)
-        self.seconds: Ints = np.arange(w.n_persons + w.n_orgs, w.n_own)
-        jobs = w.parties.occupation[: w.n_persons]
-        idle = np.isin(jobs, [OCCUPATION[o] for o in ("student", "retired", "homemaker", "unemployed")])
-        n = w.n_persons
-        self.waged: Bools = ~idle & (rng.random(n) < 0.82)
-        self.benefit: Bools = idle & (rng.random(n) < 0.55) & (jobs != OCCUPATION["student"])
-        self._work(rng, n)
-        self._home(rng, n)
-        self._kin(rng)
-        self._trade(rng)
-
-    def _near(self, rng: Generator, country: Ints, pool: Ints) -> Ints:
-        """One account of ``pool`` for each country, from that country if there is one, sizes by Zipf."""
-        chosen = pool[(rng.random(len(country)) ** 2.2 * len(pool)).astype(np.int64)]
-        for code in np.unique(country):
-            local = pool[self.w.country[pool] == code]
-            rows = np.flatnonzero(country == code)
-            if len(local):
-                chosen[rows] = local[(rng.random(len(rows)) ** 1.8 * len(local)).astype(np.int64)]
-        return chosen
-
-    def _work(self, rng: Generator, n: int) -> None:
-        w = self.w
-        outside = rng.random(n) < 0.65
-        country = w.country[:n]
-        self.employer = np.where(outside, self._near(rng, country, w.employers), self._near(rng, country, self.orgs))
-        # 0 monthly, 1 every two weeks, 2 weekly, 3 twice a month: an employer's own custom.
-        style = rng.choice(4, w.n_accounts, p=[0.4, 0.3, 0.15, 0.15])
-        self.pay_style = style[self.employer]
-        self.pay_phase = rng.integers(0, 28, w.n_accounts)[self.employer]
-        parts = np.array([12.0, 26.0, 52.0, 24.0])[self.pay_style]
-        self.wage = w.parties.income[:n] * 0.76 / parts
-        self.pension = w.parties.income[:n] / 12.0
-        self.government = self._near(rng, country, w.governments)
-
-    def _home(self, rng: Generator, n: int) -> None:
-        w = self.w
-        income = np.maximum(w.parties.income[:n], 3000.0 * geo.PRICE[w.country[:n]])
-        head = w.parties.household[:n] == np.arange(n)
-        self.renter = head & (rng.random(n) < 0.6) & (w.age(np.arange(n)) >= 19)
-        private = self.people[rng.integers(0, n, max(n // 50, 1))]
-        properties = self.orgs[w.parties.industry[w.party[self.orgs]] == INDUSTRY["property"]]
-        pools = np.concatenate([w.landlords, private, properties])
-        self.landlord = self._near(rng, w.country[:n], pools)
-        self.renter &= self.landlord != np.arange(n)
-        self.rent = np.round(income * rng.uniform(0.2, 0.36, n) / 12.0 / 10) * 10
-        self.rent_day = rng.choice([1, 1, 1, 2, 3, 5, 28], n)
-        self.bills = np.where(head, rng.poisson(1.6, n), rng.poisson(0.5, n))
-        self.bill_day = rng.integers(1, 29, n)
-        self.utility = self._near(rng, w.country[:n], w.utilities)
-        parent = (w.age(np.arange(n)) > 28) & (w.age(np.arange(n)) < 56)
-        self.pupil = parent & (rng.random(n) < 0.1)
-        self.school = self._near(rng, w.country[:n], w.schools)
-        self.fee = np.round(income * rng.uniform(0.02, 0.07, n) / 12.0 / 5) * 5 + 20
-
-    def _kin(self, rng: Generator) -> None:
-        """Ordinary monthly family remittances: pairs of (sender, receiver, day, dollars)."""
-        w = self.w
-        abroad = np.flatnonzero(w.abroad())
-        poorer = np.flatnonzero(w.own(countries=("PH", "MX", "TH")))
-        richer = w.own(countries=("US", "CA", "GB", "AU", "DE"))
-        senders = np.flatnonzero(richer & (rng.random(w.n_accounts) < 0.08))
-        outside = np.flatnonzero(w.elsewhere(("US", "CA", "GB", "AU", "DE")))
-        n = len(poorer) * 2 // 3
-        a = rng.choice(abroad, len(senders))
-        self.kin_from = np.concatenate([senders, rng.choice(outside, n), rng.choice(senders, n // 2)])
-        self.kin_to = np.concatenate([a, rng.choice(poorer, n), rng.choice(poorer, n // 2)])
-        m = len(self.kin_from)
-        related = rng.random(m) < 0.65
-        p, src, dst = w.parties, w.party[self.kin_from], w.party[self.kin_to]
-        p.family[src[related]], p.culture[src[related]] = p.family[dst[related]], p.culture[dst[related]]
-        p.given[src] %= 8
-        self.kin_day = rng.integers(1, 29, m)
-        self.kin_usd = np.round(np.exp(rng.normal(5.2, 0.7, m)))
-        self.kin_again = rng.random(m) < 0.35
-
-    def _trade(self, rng: Generator) -> None:
-        w, orgs = self.w, self.orgs
-        line = w.parties.industry[w.party[orgs]]
-        size = w.parties.income[w.party[orgs]]
-        self.card_takings = np.isin(line, [INDUSTRY[i] for i in _CARD_TRADE])
-        self.cash_takings = np.isin(line, [INDUSTRY[i] for i in _CASH_TRADE]) & (rng.random(len(orgs)) < 0.75)
-        self.till = size / 330.0
-        self.cash_share = rng.beta(2.0, 3.0, len(orgs))
-        self.cash_rate = np.where(
-            self.cash_takings, rng.choice([0.08, 0.25, 0.75], len(orgs), p=[0.4, 0.35, 0.25]), 0.0
-        )
-        self.acquirer = self._near(rng, w.country[orgs], w.acquirers)
-        self.invoice_rate = np.minimum(0.05 * np.exp(rng.normal(0, 0.9, len(orgs))), 1.0)
-        self.invoice_usd = np.clip(size / 160.0, 120.0, 60_000.0)
-
-    def measure(self) -> None:
-        """Fix how busy each account is, once schemes and look-alikes have set ``World.activity``."""
-        w = self.w
-        rate = np.zeros(w.n_own)
-        thrift = np.where(w.product[: w.n_own] == PRODUCT["wallet"], 0.4, 1.0)
-        thrift = np.where(w.product[: w.n_own] == PRODUCT["savings"], 0.0, thrift)
-        rate[:] = w.activity[: w.n_own] * thrift
-        rate[self.orgs] *= 0.25
-        self.rate = rate
-        weights = np.array([m[0] for m in MERCHANTS.values()])
-        self.mix = np.cumsum(weights / weights.sum())
-        self.night = np.array([m[3] for m in MERCHANTS.values()])
+class Routine(Circumstances):
+    """The payments of everyday life."""
 
     # A few days --------------------------------------------------------------------------------
 
@@ -146,6 +32,7 @@ class Routine:
         self._cash(scene, first, weights)
         self._friends(scene, first, weights)
         self._invoices(scene, first, weights)
+        self._affairs(scene, first, weights)
         for day in range(first, last):
             self._wages(scene, day, alive)
             self._dues(scene, day)
@@ -166,7 +53,7 @@ class Routine:
         return np.minimum(who, len(rate) - 1), day.astype(float)
 
     def _buys(self, scene: Scene, first: int, weights: Floats) -> None:
-        who, day = self._draw(scene, 0.2 * self.rate, weights, first)
+        who, day = self._draw(scene, 0.17 * self.rate, weights, first)
         n = len(who)
         # A third of one's purchases are of few favourite kinds: heavy tails in every category.
         mcc = np.searchsorted(self.mix, scene.rng.random(n))
@@ -211,12 +98,15 @@ class Routine:
     def _friends(self, scene: Scene, first: int, weights: Floats) -> None:
         w = self.w
         person = np.where(np.arange(w.n_own) < w.n_persons, 1.0, 0.1)
-        who, day = self._draw(scene, 0.05 * self.rate * person, weights, first)
+        who, day = self._draw(scene, self.outgoing * self.rate * person, weights, first)
         n = len(who)
         # A small circle of friends for each, in one's own country; some strangers.
         slot = (scene.rng.random(n) ** 2 * 6).astype(np.int64)
         slot = np.where(scene.chance(n, 0.15), scene.rng.integers(0, 10_000, n), slot)
         friend = self._friend(who, slot)
+        # A fifth of the people have friends and small dealings in other countries.
+        far = (who % 5 == 1) & scene.chance(n, 0.45)
+        friend = np.where(far, self.far[(who * 31 + slot % 6 * 7) % len(self.far)], friend)
         incoming = scene.chance(n, 0.5)
         usd = scene.around(n, 34.0, 0.95) * np.sqrt(geo.PRICE[w.country[who]])
         hour = 17.0 + scene.rng.normal(0, 4.5, n) + w.rhythm[who]
@@ -238,10 +128,16 @@ class Routine:
             n, (CHANNEL["p2p"], CHANNEL["mobile_transfer"], CHANNEL["app"], CHANNEL["online"]), (4, 2, 3, 2)
         )
         scene.pay(
-            day[keep], hour[keep], usd[keep], np.where(incoming, friend, who)[keep],
-            np.where(incoming, who, friend)[keep], channel=channel[keep], instrument=_TRANSFER,
-            kind=kind[keep], rounded=(scene.rng.random(n) < 0.55).astype(float)[keep],
-        )  # fmt: skip
+            day[keep],
+            hour[keep],
+            usd[keep],
+            np.where(incoming, friend, who)[keep],
+            np.where(incoming, who, friend)[keep],
+            channel=channel[keep],
+            instrument=_TRANSFER,
+            kind=kind[keep],
+            rounded=(scene.rng.random(n) < 0.55).astype(float)[keep],
+        )
 
     def _friend(self, who: Ints, slot: Ints) -> Ints:
         """Friend number ``slot`` of each account: fixed by arithmetic, no table needed."""
@@ -267,11 +163,41 @@ class Routine:
         channel = scene.choose(n, (CHANNEL["online"], CHANNEL["wire"], CHANNEL["app"], CHANNEL["branch"]), (6, 2, 1, 1))
         mine = self.orgs[i]
         scene.pay(
-            day[keep], (_OFFICE + scene.rng.normal(0, 2.8, n))[keep], usd[keep],
-            np.where(incoming, other, mine)[keep], np.where(incoming, mine, other)[keep],
-            channel=channel[keep], instrument=scene.choose(n, (_TRANSFER, INSTRUMENT["cheque"]), (9, 1))[keep],
-            kind=kind[keep], rounded=(scene.rng.random(n) < 0.3).astype(float)[keep],
-        )  # fmt: skip
+            day[keep],
+            (_OFFICE + scene.rng.normal(0, 2.8, n))[keep],
+            usd[keep],
+            np.where(incoming, other, mine)[keep],
+            np.where(incoming, mine, other)[keep],
+            channel=channel[keep],
+            instrument=scene.choose(n, (_TRANSFER, INSTRUMENT["cheque"]), (9, 1))[keep],
+            kind=kind[keep],
+            rounded=(scene.rng.random(n) < 0.3).astype(float)[keep],
+        )
+
+    def _affairs(self, scene: Scene, first: int, weights: Floats) -> None:
+        """Now and then something large: a car, a tax bill, an inheritance, a family loan, money abroad."""
+        w = self.w
+        who, day = self._draw(scene, 0.007 * self.rate[: w.n_persons], weights, first)
+        n = len(who)
+        slot = scene.rng.integers(0, 10_000, n)
+        firm = w.suppliers[scene.rng.integers(0, len(w.suppliers), n)]
+        other = np.where(scene.chance(n, 0.5), self._friend(who, slot), firm)
+        other = np.where(scene.chance(n, 0.25), self.far[slot % len(self.far)], other)
+        keep = other != who
+        who, day, other, n = who[keep], day[keep], other[keep], int(keep.sum())
+        incoming = scene.chance(n, 0.5)
+        usd = scene.around(n, 1400.0, 1.2) * np.sqrt(geo.PRICE[w.country[who]])
+        scene.pay(
+            day,
+            13.5 + scene.rng.normal(0, 3.5, n) + w.rhythm[who],
+            usd,
+            np.where(incoming, other, who),
+            np.where(incoming, who, other),
+            channel=scene.choose(n, tuple(CHANNEL[c] for c in ("online", "app", "wire", "branch")), (5, 4, 1, 1)),
+            instrument=_TRANSFER,
+            kind=scene.kinds(n, {"none": 0.35, "loan": 0.3, "invoice": 0.3, "gift": 0.05}),
+            rounded=scene.chance(n, 0.6).astype(float),
+        )
 
     def _wages(self, scene: Scene, day: int, alive: Bools) -> None:
         w = self.w
@@ -282,15 +208,28 @@ class Routine:
         n = len(rows)
         usd = self.wage[rows] * np.exp(scene.rng.normal(0, 0.05, n))
         scene.pay(
-            np.full(n, float(day)), scene.uniform(n, 1.0, 9.0), usd, self.employer[rows], rows,
-            channel=CHANNEL["online"], instrument=_TRANSFER, kind=scene.kinds(n, {"wage": 0.9, "none": 0.1}),
-        )  # fmt: skip
+            np.full(n, float(day)),
+            scene.uniform(n, 1.0, 9.0),
+            usd,
+            self.employer[rows],
+            rows,
+            channel=CHANNEL["online"],
+            instrument=_TRANSFER,
+            kind=scene.kinds(n, {"wage": 0.9, "none": 0.1}),
+        )
         if today.day in (3, 4):
             rows = np.flatnonzero(self.benefit & (self.people % 2 == today.day % 2))
             n = len(rows)
-            scene.pay(np.full(n, float(day)), scene.uniform(n, 2.0, 7.0), self.pension[rows],
-                      self.government[rows], rows, channel=CHANNEL["online"], instrument=_TRANSFER,
-                      kind=np.full(n, KIND["none"]))  # fmt: skip
+            scene.pay(
+                np.full(n, float(day)),
+                scene.uniform(n, 2.0, 7.0),
+                self.pension[rows],
+                self.government[rows],
+                rows,
+                channel=CHANNEL["online"],
+                instrument=_TRANSFER,
+                kind=np.full(n, KIND["none"]),
+            )
 
     def _dues(self, scene: Scene, day: int) -> None:
         """Rent, bills, school fees, savings."""
@@ -299,29 +238,59 @@ class Routine:
         at = float(day)
         rows = np.flatnonzero(self.renter & (self.rent_day == today.day))
         n = len(rows)
-        scene.pay(np.full(n, at), 11 + scene.rng.normal(0, 4, n), self.rent[rows], rows, self.landlord[rows],
-                  channel=CHANNEL["online"], instrument=_TRANSFER, rounded=1.0,
-                  kind=scene.kinds(n, {"rent": 0.8, "none": 0.2}))  # fmt: skip
+        scene.pay(
+            np.full(n, at),
+            11 + scene.rng.normal(0, 4, n),
+            self.rent[rows],
+            rows,
+            self.landlord[rows],
+            channel=scene.choose(n, (CHANNEL["online"], CHANNEL["app"]), (1, 1)),
+            instrument=_TRANSFER,
+            rounded=1.0,
+            kind=scene.kinds(n, {"rent": 0.8, "none": 0.2}),
+        )
         for turn in range(3):
             rows = np.flatnonzero((self.bills > turn) & ((self.bill_day + 9 * turn) % 28 + 1 == today.day))
             n = len(rows)
-            scene.pay(np.full(n, at), scene.uniform(n, 0.0, 8.0), scene.around(n, 68.0, 0.5) * geo.PRICE[w.country[rows]],
-                      rows, w.utilities[(self.utility[rows] - w.utilities[0] + turn) % len(w.utilities)],
-                      channel=CHANNEL["online"], instrument=INSTRUMENT["direct_debit"],
-                      kind=scene.kinds(n, {"bill": 0.85, "none": 0.15}))  # fmt: skip
+            scene.pay(
+                np.full(n, at),
+                scene.uniform(n, 0.0, 8.0),
+                scene.around(n, 68.0, 0.5) * geo.PRICE[w.country[rows]],
+                rows,
+                w.utilities[(self.utility[rows] - w.utilities[0] + turn) % len(w.utilities)],
+                channel=CHANNEL["online"],
+                instrument=INSTRUMENT["direct_debit"],
+                kind=scene.kinds(n, {"bill": 0.85, "none": 0.15}),
+            )
         rows = np.flatnonzero(self.pupil & (self.bill_day == today.day))
         n = len(rows)
-        scene.pay(np.full(n, at), 13 + scene.rng.normal(0, 4, n), self.fee[rows], rows, self.school[rows],
-                  channel=CHANNEL["online"], instrument=_TRANSFER, rounded=1.0,
-                  kind=scene.kinds(n, {"school": 0.85, "none": 0.15}))  # fmt: skip
+        scene.pay(
+            np.full(n, at),
+            13 + scene.rng.normal(0, 4, n),
+            self.fee[rows],
+            rows,
+            self.school[rows],
+            channel=scene.choose(n, (CHANNEL["online"], CHANNEL["app"]), (1, 1)),
+            instrument=_TRANSFER,
+            rounded=1.0,
+            kind=scene.kinds(n, {"school": 0.85, "none": 0.15}),
+        )
         rows = self.seconds[(self.seconds * 31 % 28 + 1) == today.day]
         main = w.party[rows]
         n = len(rows)
         back = scene.chance(n, 0.2)
         usd = scene.around(n, 180.0, 0.9) * geo.PRICE[w.country[rows]]
-        scene.pay(np.full(n, at), 12 + scene.rng.normal(0, 4, n), usd, np.where(back, rows, main),
-                  np.where(back, main, rows), channel=CHANNEL["app"], instrument=_TRANSFER, rounded=1.0,
-                  kind=np.full(n, KIND["none"]))  # fmt: skip
+        scene.pay(
+            np.full(n, at),
+            12 + scene.rng.normal(0, 4, n),
+            usd,
+            np.where(back, rows, main),
+            np.where(back, main, rows),
+            channel=CHANNEL["app"],
+            instrument=_TRANSFER,
+            rounded=1.0,
+            kind=np.full(n, KIND["none"]),
+        )
 
     def _remittances(self, scene: Scene, day: int) -> None:
         today = self.w.start + timedelta(days=day)
@@ -331,11 +300,16 @@ class Routine:
         who = self.kin_from[rows]
         channel = scene.choose(n, (CHANNEL["app"], CHANNEL["online"], CHANNEL["agent"]), (4, 3, 3))
         scene.pay(
-            np.full(n, float(day)), 16.0 + scene.rng.normal(0, 4.5, n) + self.w.rhythm[who],
-            self.kin_usd[rows] * np.exp(scene.rng.normal(0, 0.15, n)), who, self.kin_to[rows], channel=channel,
-            instrument=_TRANSFER, kind=scene.kinds(n, {"support": 0.5, "none": 0.3, "school": 0.12, "gift": 0.08}),
+            np.full(n, float(day)),
+            16.0 + scene.rng.normal(0, 4.5, n) + self.w.rhythm[who],
+            self.kin_usd[rows] * np.exp(scene.rng.normal(0, 0.15, n)),
+            who,
+            self.kin_to[rows],
+            channel=channel,
+            instrument=_TRANSFER,
+            kind=scene.kinds(n, {"support": 0.5, "none": 0.3, "school": 0.12, "gift": 0.08}),
             rounded=(scene.rng.random(n) < 0.75).astype(float),
-        )  # fmt: skip
+        )
 
     def _takings(self, scene: Scene, day: int) -> None:
         """Card settlements and cash of shops; offerings of a charity come as cash too."""
@@ -343,9 +317,16 @@ class Routine:
         weekday = (w.start + timedelta(days=day)).weekday()
         rows = np.flatnonzero(self.card_takings & scene.chance(len(self.orgs), 0.45 if weekday < 6 else 0.2))
         n = len(rows)
-        scene.pay(np.full(n, float(day)), scene.uniform(n, 1.0, 6.0), self.till[rows] * np.exp(scene.rng.normal(0, 0.35, n)),
-                  self.acquirer[rows], self.orgs[rows], channel=CHANNEL["online"], instrument=_TRANSFER,
-                  kind=np.full(n, KIND["none"]))  # fmt: skip
+        scene.pay(
+            np.full(n, float(day)),
+            scene.uniform(n, 1.0, 6.0),
+            self.till[rows] * np.exp(scene.rng.normal(0, 0.35, n)),
+            self.acquirer[rows],
+            self.orgs[rows],
+            channel=CHANNEL["online"],
+            instrument=_TRANSFER,
+            kind=np.full(n, KIND["none"]),
+        )
         rows = np.flatnonzero(scene.chance(len(self.orgs), self.cash_rate * (0.3 if weekday == 6 else 0.6)))
         n = len(rows)
         usd = (
@@ -356,14 +337,29 @@ class Routine:
         )
         usd = np.where(scene.chance(n, 0.7), np.minimum(usd, scene.uniform(n, 6000, 9990)), usd)
         hour = np.where(scene.chance(n, 0.3), scene.uniform(n, 20.0, 25.0), 12.0 + scene.rng.normal(0, 2.5, n))
-        scene.cash(np.full(n, float(day)), hour, usd, self.orgs[rows], incoming=np.ones(n, dtype=bool),
-                   machine=scene.chance(n, 0.3), site=self.orgs[rows] + scene.rng.integers(0, 2, n))  # fmt: skip
+        scene.cash(
+            np.full(n, float(day)),
+            hour,
+            usd,
+            self.orgs[rows],
+            incoming=np.ones(n, dtype=bool),
+            machine=scene.chance(n, 0.3),
+            site=self.orgs[rows] + scene.rng.integers(0, 2, n),
+        )
         if weekday == 2:
             rows = np.flatnonzero((self.people + day) % 40 == 0)
             n = len(rows)
             usd = scene.around(n, 400.0, 1.2)
-            scene.pay(np.full(n, float(day)), scene.uniform(n, 8, 23), usd, w.vasps[rows % len(w.vasps)], rows,
-                      channel=CHANNEL["vasp"], instrument=_TRANSFER, kind=np.full(n, KIND["none"]))  # fmt: skip
+            scene.pay(
+                np.full(n, float(day)),
+                scene.uniform(n, 8, 23),
+                usd,
+                w.vasps[rows % len(w.vasps)],
+                rows,
+                channel=CHANNEL["vasp"],
+                instrument=_TRANSFER,
+                kind=np.full(n, KIND["none"]),
+            )
 
 
 def _pay_day(today: date, serial: int, style: Ints, phase: Ints) -> Bools:

@@ -34,10 +34,22 @@ def plant(s: Stage) -> None:
     )
     s.register.victims(schemes[inst], payer)
     i, t, usd = s.collects(
-        who, inst, payer, s.counts(len(inst), 3, 0.4, 1, 8), first, last, np.clip(s.around(n, 750, 0.6), 150, 4000),
-        kind=s.kinds(n, {"invest": 0.35, "romance": 0.25, "none": 0.25, "invoice": 0.15}), faithful=0.6, hour=s.hours(n, 0.25),
-        wobble=np.full(n, 3.0), even=s.uniform(n, 0.4, 1.0), scheme=schemes, spread=0.6, growth=s.uniform(n, 0.1, 0.8),
-    )  # fmt: skip
+        who,
+        inst,
+        payer,
+        s.counts(len(inst), 3, 0.4, 1, 8),
+        first,
+        last,
+        np.clip(s.around(n, 750, 0.6), 150, 4000),
+        kind=s.kinds(n, {"invest": 0.35, "romance": 0.25, "none": 0.25, "invoice": 0.15}),
+        faithful=0.6,
+        hour=s.hours(n, 0.25),
+        wobble=np.full(n, 3.0),
+        even=s.uniform(n, 0.4, 1.0),
+        scheme=schemes,
+        spread=0.6,
+        growth=s.uniform(n, 0.1, 0.8),
+    )
     _raise(s, payer, inst, first, schemes)
     hop = w.take(s.rng, s.people(ages=(18, 60)), max(n // 3, 1))
     s.register.members(schemes[np.arange(len(hop)) % n], hop)
@@ -46,17 +58,38 @@ def plant(s: Stage) -> None:
         s.chance(n, 0.4), hop[np.arange(n) % len(hop)], s.circle(w.abroad(("HK", "KH", "AE", "TH")), n, 1)[:, 0]
     )
     s.drains(
-        who, i, t, usd, batch=s.choose(n, (1, 2, 4), (4, 4, 2)), share=s.uniform(n, 0.8, 0.99), delay=s.uniform(n, 3, 48),
-        route=s.choose(n, _OUT, (4, 3, 3, 1)), to=to, kind=s.kinds(n, {"none": 0.5, "invest": 0.25, "invoice": 0.25}), scheme=schemes,
-    )  # fmt: skip
+        who,
+        i,
+        t,
+        usd,
+        batch=s.choose(n, (1, 2, 4), (4, 4, 2)),
+        share=s.uniform(n, 0.8, 0.99),
+        delay=s.uniform(n, 3, 48),
+        route=s.choose(n, _OUT, (4, 3, 3, 1)),
+        to=to,
+        kind=s.kinds(n, {"none": 0.5, "invest": 0.25, "invoice": 0.25}),
+        scheme=schemes,
+    )
     owner = np.arange(len(hop)) % n
     m = len(hop)
     count = s.choose(m, (3, 5, 8), (1, 1, 1))
     s.sends(
-        hop, w.vasps[s.rng.integers(0, len(w.vasps), (m, 1))], np.ones(m, dtype=np.int64), first[owner] + 1, last[owner] + 1,
-        count, s.around(m, 900, 0.6), hour=s.hours(m, 0.35), wobble=np.full(m, 2.5), kind=s.kinds(m, {"none": 0.6, "invest": 0.4}),
-        faithful=0.6, channel=np.full(m, CHANNEL["vasp"]), growth=s.uniform(m, 0.0, 1.0), even=np.full(m, 0.6), scheme=schemes[owner],
-    )  # fmt: skip
+        hop,
+        w.vasps[s.rng.integers(0, len(w.vasps), (m, 1))],
+        np.ones(m, dtype=np.int64),
+        first[owner] + 1,
+        last[owner] + 1,
+        count,
+        s.around(m, 900, 0.6),
+        hour=s.hours(m, 0.35),
+        wobble=np.full(m, 2.5),
+        kind=s.kinds(m, {"none": 0.6, "invest": 0.4}),
+        faithful=0.6,
+        channel=np.full(m, CHANNEL["vasp"]),
+        growth=s.uniform(m, 0.0, 1.0),
+        even=np.full(m, 0.6),
+        scheme=schemes[owner],
+    )
 
 
 def mimic(s: Stage) -> None:
@@ -71,10 +104,22 @@ def mimic(s: Stage) -> None:
     first, last = s.span(n, 20, 110)
     m = n
     s.sends(
-        who, w.vasps[s.rng.integers(0, len(w.vasps), (m, 2))], s.choose(m, (1, 2), (6, 4)), first, last, s.counts(m, 7, 0.6, 2, 40),
-        np.clip(s.around(m, 380, 1.0), 20, 6000), hour=s.hours(m, 0.35), wobble=np.full(m, 3.0), kind=s.kinds(m, {"invest": 0.5, "none": 0.5}),
-        faithful=0.6, channel=np.full(m, CHANNEL["vasp"]), growth=s.uniform(m, 0.0, 1.2), even=np.full(m, 0.6), scheme=nobody(m),
-    )  # fmt: skip
+        who,
+        w.vasps[s.rng.integers(0, len(w.vasps), (m, 2))],
+        s.choose(m, (1, 2), (6, 4)),
+        first,
+        last,
+        s.counts(m, 7, 0.6, 2, 40),
+        np.clip(s.around(m, 380, 1.0), 20, 6000),
+        hour=s.hours(m, 0.35),
+        wobble=np.full(m, 3.0),
+        kind=s.kinds(m, {"invest": 0.5, "none": 0.5}),
+        faithful=0.6,
+        channel=np.full(m, CHANNEL["vasp"]),
+        growth=s.uniform(m, 0.0, 1.2),
+        even=np.full(m, 0.6),
+        scheme=nobody(m),
+    )
     _business(s, who[s.chance(n, 0.5)], kinds={"invoice": 0.35, "service": 0.15, "sale": 0.3, "none": 0.2}, many=5)
     n = s.number(0.006, 3)
     who = w.take(s.rng, w.own(organisation=True, countries=SENDING), n)
@@ -100,17 +145,40 @@ def _business(s: Stage, who: Ints, *, kinds: dict[str, float], many: int) -> Non
     pool = s.people(ages=(22, 80)) | w.elsewhere(SENDING)
     inst, payer = s.crowd(pool, s.counts(n, many, 0.45, 2, 30))
     i, t, usd = s.collects(
-        who, inst, payer, s.counts(len(inst), 2.6, 0.5, 1, 8), first, last, np.clip(s.around(n, 620, 0.8), 80, 5000),
-        kind=s.kinds(n, kinds), faithful=0.6, hour=s.hours(n, 0.2), wobble=np.full(n, 3.0), even=s.uniform(n, 0.3, 1.0),
-        scheme=nobody(n), spread=0.6, growth=s.uniform(n, -0.1, 0.5),
-    )  # fmt: skip
+        who,
+        inst,
+        payer,
+        s.counts(len(inst), 2.6, 0.5, 1, 8),
+        first,
+        last,
+        np.clip(s.around(n, 620, 0.8), 80, 5000),
+        kind=s.kinds(n, kinds),
+        faithful=0.6,
+        hour=s.hours(n, 0.2),
+        wobble=np.full(n, 3.0),
+        even=s.uniform(n, 0.3, 1.0),
+        scheme=nobody(n),
+        spread=0.6,
+        growth=s.uniform(n, -0.1, 0.5),
+    )
     quick = s.chance(n, 0.6)
     s.drains(
-        who, i, t, usd, batch=s.choose(n, (1, 2, 4, 6), (3, 3, 3, 2)), share=np.where(quick, s.uniform(n, 0.65, 0.98), s.uniform(n, 0.2, 0.8)),
-        delay=np.where(quick, s.uniform(n, 3, 70), s.uniform(n, 70, 300)), route=s.choose(n, _OUT, (3, 2, 5, 1)),
-        to=np.where(s.chance(n, 0.5), w.suppliers[s.rng.integers(0, len(w.suppliers), n)], s.circle(w.abroad(("HK", "AE", "IN", "TH", "FR")), n, 1)[:, 0]),
-        kind=s.kinds(n, {"invoice": 0.5, "none": 0.35, "invest": 0.15}), scheme=nobody(n),
-    )  # fmt: skip
+        who,
+        i,
+        t,
+        usd,
+        batch=s.choose(n, (1, 2, 4, 6), (3, 3, 3, 2)),
+        share=np.where(quick, s.uniform(n, 0.65, 0.98), s.uniform(n, 0.2, 0.8)),
+        delay=np.where(quick, s.uniform(n, 3, 70), s.uniform(n, 70, 300)),
+        route=s.choose(n, _OUT, (3, 2, 5, 1)),
+        to=np.where(
+            s.chance(n, 0.5),
+            w.suppliers[s.rng.integers(0, len(w.suppliers), n)],
+            s.circle(w.abroad(("HK", "AE", "IN", "TH", "FR")), n, 1)[:, 0],
+        ),
+        kind=s.kinds(n, {"invoice": 0.5, "none": 0.35, "invest": 0.15}),
+        scheme=nobody(n),
+    )
 
 
 def _raise(s: Stage, payer: Ints, inst: Ints, first: Floats, schemes: Ints) -> None:
@@ -123,6 +191,13 @@ def _raise(s: Stage, payer: Ints, inst: Ints, first: Floats, schemes: Ints) -> N
     hit = (party[order][at] == w.party[payer]) & (payer < w.n_persons)
     n = int(hit.sum())
     s.pay(
-        np.floor(first[inst[hit]]), s.hours(n, 0.2), s.around(n, 2500, 0.6), seconds[order[at[hit]]], payer[hit],
-        channel=CHANNEL["app"], instrument=INSTRUMENT["credit_transfer"], kind=s.kinds(n, {"none": 1.0}), rounded=1.0,
-    )  # fmt: skip
+        np.floor(first[inst[hit]]),
+        s.hours(n, 0.2),
+        s.around(n, 2500, 0.6),
+        seconds[order[at[hit]]],
+        payer[hit],
+        channel=CHANNEL["app"],
+        instrument=INSTRUMENT["credit_transfer"],
+        kind=s.kinds(n, {"none": 1.0}),
+        rounded=1.0,
+    )

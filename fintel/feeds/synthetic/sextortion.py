@@ -31,26 +31,55 @@ def plant(s: Stage) -> None:
     inst, payer = s.crowd(_young(s), s.counts(n, 11, 0.45, 5, 30))
     s.register.victims(schemes[inst], payer)
     i, t, usd = s.collects(
-        who, inst, payer, s.choose(len(inst), (1, 2, 3), (6, 3, 1)), first, last, np.clip(s.around(n, 58, 0.5), 15, 180),
-        kind=s.kinds(n, {"none": 0.5, "social": 0.2, "sale": 0.15, "handle": 0.15}), faithful=0.6,
-        hour=s.hours(n, 0.55), wobble=np.full(n, 3.5), even=s.uniform(n, 0.5, 1.0), scheme=schemes, spread=0.5,
-    )  # fmt: skip
+        who,
+        inst,
+        payer,
+        s.choose(len(inst), (1, 2, 3), (6, 3, 1)),
+        first,
+        last,
+        np.clip(s.around(n, 58, 0.5), 15, 180),
+        kind=s.kinds(n, {"none": 0.5, "social": 0.2, "sale": 0.15, "handle": 0.15}),
+        faithful=0.6,
+        hour=s.hours(n, 0.55),
+        wobble=np.full(n, 3.5),
+        even=s.uniform(n, 0.5, 1.0),
+        scheme=schemes,
+        spread=0.5,
+    )
     # A few payers plead in the text.
     some = s.chance(len(t), 0.05)
     k = int(some.sum())
     day = (t[some] / 86400.0) - w.epoch_day + s.uniform(k, 0.02, 0.8)
     inside = day < w.days
     s.collects(
-        who, i[some][inside], s.circle(_young(s), k, 1)[inside, 0], np.ones(int(inside.sum()), dtype=np.int64), first, last,
-        np.full(n, 45.0), kind=s.kinds(n, {"plead": 1.0}), faithful=0.9, hour=s.hours(n, 0.6), wobble=np.full(n, 3.0),
-        even=np.full(n, 0.7), scheme=schemes,
-    )  # fmt: skip
+        who,
+        i[some][inside],
+        s.circle(_young(s), k, 1)[inside, 0],
+        np.ones(int(inside.sum()), dtype=np.int64),
+        first,
+        last,
+        np.full(n, 45.0),
+        kind=s.kinds(n, {"plead": 1.0}),
+        faithful=0.9,
+        hour=s.hours(n, 0.6),
+        wobble=np.full(n, 3.0),
+        even=np.full(n, 0.7),
+        scheme=schemes,
+    )
     second = s.circle(w.abroad(("PH", "NG", "DO")), n, 1)[:, 0]
     s.drains(
-        who, i, t, usd, batch=s.choose(n, (2, 3, 5, 7), (3, 3, 2, 1)), share=s.uniform(n, 0.75, 1.0), delay=s.uniform(n, 3, 50),
-        route=s.choose(n, _ROUTES, (1, 1, 4, 4, 2)), to=second, kind=s.kinds(n, {"none": 0.6, "support": 0.25, "loan": 0.15}),
+        who,
+        i,
+        t,
+        usd,
+        batch=s.choose(n, (2, 3, 5, 7), (3, 3, 2, 1)),
+        share=s.uniform(n, 0.75, 1.0),
+        delay=s.uniform(n, 3, 50),
+        route=s.choose(n, _ROUTES, (1, 1, 4, 4, 2)),
+        to=second,
+        kind=s.kinds(n, {"none": 0.6, "support": 0.25, "loan": 0.15}),
         scheme=schemes,
-    )  # fmt: skip
+    )
 
 
 def mimic(s: Stage) -> None:
@@ -68,14 +97,32 @@ def mimic(s: Stage) -> None:
     _, young = s.crowd(_young(s), sizes)
     payer: Ints = np.where(youthful[inst], young, old)
     i, t, usd = s.collects(
-        who, inst, payer, s.choose(len(inst), (1, 2, 3), (6, 3, 1)), first, last, np.clip(s.around(n, 52, 0.6), 8, 220),
-        kind=s.kinds(n, {"club": 0.35, "sale": 0.3, "none": 0.15, "social": 0.1, "handle": 0.1}), faithful=0.6,
-        hour=s.hours(n, 0.4), wobble=np.full(n, 3.5), even=s.uniform(n, 0.5, 1.0), scheme=nobody(n), spread=0.5,
-    )  # fmt: skip
+        who,
+        inst,
+        payer,
+        s.choose(len(inst), (1, 2, 3), (6, 3, 1)),
+        first,
+        last,
+        np.clip(s.around(n, 52, 0.6), 8, 220),
+        kind=s.kinds(n, {"club": 0.35, "sale": 0.3, "none": 0.15, "social": 0.1, "handle": 0.1}),
+        faithful=0.6,
+        hour=s.hours(n, 0.4),
+        wobble=np.full(n, 3.5),
+        even=s.uniform(n, 0.5, 1.0),
+        scheme=nobody(n),
+        spread=0.5,
+    )
     quick = s.chance(n, 0.6)
     s.drains(
-        who, i, t, usd, batch=s.choose(n, (2, 4, 6, 9), (2, 3, 3, 2)), share=np.where(quick, s.uniform(n, 0.7, 1.0), s.uniform(n, 0.2, 0.8)),
-        delay=np.where(quick, s.uniform(n, 3, 70), s.uniform(n, 80, 300)), route=s.choose(n, _ROUTES, (2, 5, 2, 2, 3)),
-        to=w.suppliers[s.rng.integers(0, len(w.suppliers), n)], kind=s.kinds(n, {"invoice": 0.4, "none": 0.4, "club": 0.2}),
+        who,
+        i,
+        t,
+        usd,
+        batch=s.choose(n, (2, 4, 6, 9), (2, 3, 3, 2)),
+        share=np.where(quick, s.uniform(n, 0.7, 1.0), s.uniform(n, 0.2, 0.8)),
+        delay=np.where(quick, s.uniform(n, 3, 70), s.uniform(n, 80, 300)),
+        route=s.choose(n, _ROUTES, (2, 5, 2, 2, 3)),
+        to=w.suppliers[s.rng.integers(0, len(w.suppliers), n)],
+        kind=s.kinds(n, {"invoice": 0.4, "none": 0.4, "club": 0.2}),
         scheme=nobody(n),
-    )  # fmt: skip
+    )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from fintel.feeds.synthetic import geography as geo
-from fintel.feeds.synthetic.behaviour import Scene, other_city
+from fintel.feeds.synthetic.behaviour import Behaviour, other_city
 from fintel.feeds.synthetic.geography import Floats, Ints
 from fintel.feeds.synthetic.ledger import CHANNEL, Ledger
 from fintel.feeds.synthetic.register import Register
@@ -17,7 +17,7 @@ from fintel.feeds.synthetic.world import Bools, Generator, World
 SENDING = ("US", "CA", "GB", "AU", "DE")
 
 
-class Stage(Scene):
+class Stage(Behaviour):
     """Where schemes and look-alikes are put on."""
 
     def __init__(self, world: World, rng: Generator, ledger: Ledger, routine: Routine, register: Register) -> None:
@@ -61,9 +61,15 @@ class Stage(Scene):
         p.device[mine[hit]] = p.device[theirs[hit]]
 
     def extras(
-        self, who: Ints, first: Floats, last: Floats, codes: tuple[str, ...], n: Ints, scheme: Ints,
+        self,
+        who: Ints,
+        first: Floats,
+        last: Floats,
+        codes: tuple[str, ...],
+        n: Ints,
+        scheme: Ints,
         night: float = 0.4,
-    ) -> None:  # fmt: skip
+    ) -> None:
         """``n`` purchases of the given categories within each habit's span."""
         i = np.repeat(np.arange(len(who)), n)
         m = len(i)
@@ -72,9 +78,20 @@ class Stage(Scene):
         self.buy(day, self.hours(m, night), who[i], mcc, scheme=scheme[i])
 
     def stays(
-        self, who: Ints, first: Floats, last: Floats, trips: Ints, *, nights: float, usd: Floats,
-        deposit: Floats, ticket: Floats, night: Floats, around: float, scheme: Ints,
-    ) -> None:  # fmt: skip
+        self,
+        who: Ints,
+        first: Floats,
+        last: Floats,
+        trips: Ints,
+        *,
+        nights: float,
+        usd: Floats,
+        deposit: Floats,
+        ticket: Floats,
+        night: Floats,
+        around: float,
+        scheme: Ints,
+    ) -> None:
         """Trips to other cities of the country: lodging, food, taxi, parking; ``deposit`` is the mean
         number of cash deposits of about ``ticket`` dollars in the same city, a share ``night`` of them
         late; ``around`` the mean number of other purchases on a trip."""
@@ -85,24 +102,43 @@ class Stage(Scene):
         city = other_city(home, country, self.rng.integers(0, geo.CITY_COUNT[country]))
         length = np.clip(self.rng.poisson(nights, m), 1, 7)
         lodging = np.full(m, MCC_INDEX["7011"])
-        self.buy(day, self.uniform(m, 13.0, 24.5), who[i], lodging, city=city, scheme=scheme[i],
-                 usd=usd[i] * length * np.exp(self.rng.normal(0, 0.3, m)),
-                 rounded=self.chance(m, 0.3).astype(float))  # fmt: skip
+        self.buy(
+            day,
+            self.uniform(m, 13.0, 24.5),
+            who[i],
+            lodging,
+            city=city,
+            scheme=scheme[i],
+            usd=usd[i] * length * np.exp(self.rng.normal(0, 0.3, m)),
+            rounded=self.chance(m, 0.3).astype(float),
+        )
         j = np.repeat(np.arange(m), self.rng.poisson(around, m))
         k = len(j)
         codes = ("5814", "4121", "7523", "5812", "5541", "5912", "5499")
         mcc = self.choose(k, tuple(MCC_INDEX[c] for c in codes), (4, 2, 2, 1, 1, 1, 2))
-        self.buy(day[j] + self.rng.random(k) * length[j], self.uniform(k, 8.0, 26.0), who[i[j]], mcc,
-                 city=city[j], scheme=scheme[i[j]])  # fmt: skip
+        self.buy(
+            day[j] + self.rng.random(k) * length[j],
+            self.uniform(k, 8.0, 26.0),
+            who[i[j]],
+            mcc,
+            city=city[j],
+            scheme=scheme[i[j]],
+        )
         j = np.repeat(np.arange(m), self.rng.poisson(deposit[i]))
         k = len(j)
         late = self.chance(k, night[i[j]])
         hour = np.where(late, self.uniform(k, 22.0, 30.0), self.uniform(k, 9.0, 21.0))
         self.cash(
-            day[j] + self.rng.random(k) * (length[j] + 0.8), hour, ticket[i[j]] * np.exp(self.rng.normal(0, 0.4, k)),
-            who[i[j]], incoming=np.ones(k, dtype=bool), machine=self.chance(k, 0.75), city=city[j],
-            site=self.rng.integers(0, 8, k), scheme=scheme[i[j]],
-        )  # fmt: skip
+            day[j] + self.rng.random(k) * (length[j] + 0.8),
+            hour,
+            ticket[i[j]] * np.exp(self.rng.normal(0, 0.4, k)),
+            who[i[j]],
+            incoming=np.ones(k, dtype=bool),
+            machine=self.chance(k, 0.75),
+            city=city[j],
+            site=self.rng.integers(0, 8, k),
+            scheme=scheme[i[j]],
+        )
 
     def people(self, countries: tuple[str, ...] = SENDING, ages: tuple[float, float] = (18, 90)) -> Bools:
         """Mask of own persons of some countries and ages."""

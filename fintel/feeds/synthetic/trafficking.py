@@ -5,8 +5,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from fintel.feeds.synthetic.behaviour import CARD, CASH, EXCHANGE, KIND, TRANSFER
+from fintel.feeds.synthetic.behaviour import CARD, CASH, EXCHANGE, TRANSFER
 from fintel.feeds.synthetic.geography import Floats, Ints
+from fintel.feeds.synthetic.scene import KIND
 from fintel.feeds.synthetic.stage import SENDING, Stage, nobody
 from fintel.feeds.synthetic.words import MCC_INDEX
 from fintel.feeds.synthetic.world import Bools
@@ -33,9 +34,18 @@ def plant(s: Stage) -> None:
     scheme = groups[group]
     road = s.chance(m, 0.75)
     s.stays(
-        who, first, last, np.where(road, s.counts(m, 5, 0.5, 2, 14), 0), nights=2.0, usd=s.around(m, 95, 0.3),
-        deposit=s.uniform(m, 0.4, 1.6), ticket=s.around(m, 380, 0.35), night=s.uniform(m, 0.2, 0.7), around=2.5, scheme=scheme,
-    )  # fmt: skip
+        who,
+        first,
+        last,
+        np.where(road, s.counts(m, 5, 0.5, 2, 14), 0),
+        nights=2.0,
+        usd=s.around(m, 95, 0.3),
+        deposit=s.uniform(m, 0.4, 1.6),
+        ticket=s.around(m, 380, 0.35),
+        night=s.uniform(m, 0.2, 0.7),
+        around=2.5,
+        scheme=scheme,
+    )
     _adverts(s, who, first, last, s.rng.poisson(np.where(s.chance(m, 0.65), 6.0, 0.5)), scheme)
     s.extras(
         who, first, last, ("6540", "4814", "4121", "5499", "5977", "5621", "5814"), s.rng.poisson(4.0, m), scheme, 0.35
@@ -64,10 +74,18 @@ def mimic(s: Stage) -> None:
     first, last = s.span(n, 30, 110)
     trader = s.chance(n, 0.55)
     s.stays(
-        who, first, last, s.counts(n, 6, 0.5, 2, 18), nights=1.6, usd=s.around(n, 92, 0.3),
-        deposit=np.where(trader, s.uniform(n, 0.5, 1.8), 0.1), ticket=s.around(n, 360, 0.5), night=s.uniform(n, 0.05, 0.5),
-        around=2.5, scheme=nobody(n),
-    )  # fmt: skip
+        who,
+        first,
+        last,
+        s.counts(n, 6, 0.5, 2, 18),
+        nights=1.6,
+        usd=s.around(n, 92, 0.3),
+        deposit=np.where(trader, s.uniform(n, 0.5, 1.8), 0.1),
+        ticket=s.around(n, 360, 0.5),
+        night=s.uniform(n, 0.05, 0.5),
+        around=2.5,
+        scheme=nobody(n),
+    )
     some = trader & s.chance(n, 0.6)
     _lawful(s, who[some], first[some], last[some])
     # Therapists, cleaners, musicians, tutors: many private payers, small adverts, some work at night.
@@ -87,10 +105,20 @@ def mimic(s: Stage) -> None:
     n = len(who)
     first, last = s.span(n, 30, 110)
     s.deposits(
-        who, first, last, s.counts(n, 10, 0.5, 3, 40), s.around(n, 260, 0.4), spread=np.full(n, 0.5), cap=np.full(n, 900.0),
-        sites=s.choose(n, (1, 2, 4), (3, 4, 3)), cities=s.choose(n, (1, 2, 3), (5, 3, 2)), hour=s.hours(n, 0.7), wobble=np.full(n, 2.5),
-        machine=np.full(n, 0.85), scheme=nobody(n),
-    )  # fmt: skip
+        who,
+        first,
+        last,
+        s.counts(n, 10, 0.5, 3, 40),
+        s.around(n, 260, 0.4),
+        spread=np.full(n, 0.5),
+        cap=np.full(n, 900.0),
+        sites=s.choose(n, (1, 2, 4), (3, 4, 3)),
+        cities=s.choose(n, (1, 2, 3), (5, 3, 2)),
+        hour=s.hours(n, 0.7),
+        wobble=np.full(n, 2.5),
+        machine=np.full(n, 0.85),
+        scheme=nobody(n),
+    )
     # Flat-share collectors: rent shares of about 250 in, the whole rent out.
     n = s.number(0.008, 3)
     who = w.take(s.rng, s.people(ages=(19, 60)), n)
@@ -100,14 +128,34 @@ def mimic(s: Stage) -> None:
     inst, payer = s.crowd(s.people() | w.elsewhere(SENDING), s.choose(n, (3, 4, 5, 8, 14), (3, 3, 2, 2, 1)))
     first, last = np.zeros(n) + s.uniform(n, 0, 28), np.full(n, w.days - 2.0)
     i, t, usd = s.collects(
-        who, inst, payer, s.rng.integers(2, 5, len(inst)), first, last, s.around(n, 250, 0.3), kind=np.full(n, KIND["rent"]), faithful=0.6,
-        hour=s.hours(n, 0.3), wobble=np.full(n, 3.0), even=np.full(n, 0.9), scheme=nobody(n), regular=np.ones(n, dtype=bool),
-    )  # fmt: skip
+        who,
+        inst,
+        payer,
+        s.rng.integers(2, 5, len(inst)),
+        first,
+        last,
+        s.around(n, 250, 0.3),
+        kind=np.full(n, KIND["rent"]),
+        faithful=0.6,
+        hour=s.hours(n, 0.3),
+        wobble=np.full(n, 3.0),
+        even=np.full(n, 0.9),
+        scheme=nobody(n),
+        regular=np.ones(n, dtype=bool),
+    )
     s.drains(
-        who, i, t, usd, batch=np.maximum(np.bincount(inst, minlength=n), 1), share=s.uniform(n, 0.85, 1.0), delay=s.uniform(n, 4, 60),
-        route=np.full(n, TRANSFER), to=w.landlords[s.rng.integers(0, len(w.landlords), n)],
-        kind=s.kinds(n, {"rent": 0.8, "none": 0.2}), scheme=nobody(n),
-    )  # fmt: skip
+        who,
+        i,
+        t,
+        usd,
+        batch=np.maximum(np.bincount(inst, minlength=n), 1),
+        share=s.uniform(n, 0.85, 1.0),
+        delay=s.uniform(n, 4, 60),
+        route=np.full(n, TRANSFER),
+        to=w.landlords[s.rng.integers(0, len(w.landlords), n)],
+        kind=s.kinds(n, {"rent": 0.8, "none": 0.2}),
+        scheme=nobody(n),
+    )
     for found in rows:
         s.register.lookalikes("HT-SEX", found)
 
@@ -124,36 +172,69 @@ def _adverts(s: Stage, who: Ints, first: Floats, last: Floats, n: Ints, scheme: 
 
 
 def _clients(
-    s: Stage, who: Ints, first: Floats, last: Floats, scheme: Ints, groups: Ints, group: Ints,
-    collector: Ints, has: Bools, fast: float,
-) -> None:  # fmt: skip
+    s: Stage,
+    who: Ints,
+    first: Floats,
+    last: Floats,
+    scheme: Ints,
+    groups: Ints,
+    group: Ints,
+    collector: Ints,
+    has: Bools,
+    fast: float,
+) -> None:
     """Private payers of about 250 each; most of it leaves soon, to the collector where there is one."""
     w, m = s.w, len(who)
     inst, payer = s.crowd(s.people() | w.elsewhere(SENDING), s.counts(m, 13, 0.5, 4, 45))
     i, t, usd = s.collects(
-        who, inst, payer, s.choose(len(inst), (1, 2, 3), (7, 2, 1)), first, last, np.clip(s.around(m, 210, 0.35), 60, 420),
-        kind=s.kinds(m, {"none": 0.45, "service": 0.25, "social": 0.2, "gift": 0.1}), faithful=0.6, hour=s.hours(m, 0.55),
-        wobble=np.full(m, 3.5), even=s.uniform(m, 0.6, 1.0), scheme=scheme,
-    )  # fmt: skip
+        who,
+        inst,
+        payer,
+        s.choose(len(inst), (1, 2, 3), (7, 2, 1)),
+        first,
+        last,
+        np.clip(s.around(m, 210, 0.35), 60, 420),
+        kind=s.kinds(m, {"none": 0.45, "service": 0.25, "social": 0.2, "gift": 0.1}),
+        faithful=0.6,
+        hour=s.hours(m, 0.55),
+        wobble=np.full(m, 3.5),
+        even=s.uniform(m, 0.6, 1.0),
+        scheme=scheme,
+    )
     g = np.minimum(group, max(len(collector) - 1, 0))
     to = np.where(has[g], collector[g], who)
     linked = to != who
     soon = s.chance(m, fast)
     route = np.where(linked, TRANSFER, s.choose(m, (CASH, EXCHANGE, CARD), (6, 2, 2)))
     s.drains(
-        who, i, t, usd, batch=s.choose(m, (1, 2, 4), (3, 4, 3)), share=s.uniform(m, 0.65, 1.0),
-        delay=np.where(soon, s.uniform(m, 2, 30), s.uniform(m, 40, 120)), route=route, to=to,
-        kind=s.kinds(m, {"none": 0.7, "loan": 0.15, "rent": 0.15}), scheme=scheme,
-    )  # fmt: skip
+        who,
+        i,
+        t,
+        usd,
+        batch=s.choose(m, (1, 2, 4), (3, 4, 3)),
+        share=s.uniform(m, 0.65, 1.0),
+        delay=np.where(soon, s.uniform(m, 2, 30), s.uniform(m, 40, 120)),
+        route=route,
+        to=to,
+        kind=s.kinds(m, {"none": 0.7, "loan": 0.15, "rent": 0.15}),
+        scheme=scheme,
+    )
     # The collector passes on: cash and exchanges, a few times.
     use = linked[i]
     last_leg = np.searchsorted(np.arange(len(collector)), g[i[use]])
     s.drains(
-        collector, last_leg, t[use] + 40 * 3600, usd[use] * 0.85, batch=s.choose(len(collector), (3, 6, 10), (3, 4, 3)),
-        share=s.uniform(len(collector), 0.8, 1.0), delay=s.uniform(len(collector), 3, 40),
-        route=s.choose(len(collector), (CASH, EXCHANGE, CARD), (5, 3, 2)), to=collector,
-        kind=np.full(len(collector), KIND["none"]), scheme=groups[: len(collector)],
-    )  # fmt: skip
+        collector,
+        last_leg,
+        t[use] + 40 * 3600,
+        usd[use] * 0.85,
+        batch=s.choose(len(collector), (3, 6, 10), (3, 4, 3)),
+        share=s.uniform(len(collector), 0.8, 1.0),
+        delay=s.uniform(len(collector), 3, 40),
+        route=s.choose(len(collector), (CASH, EXCHANGE, CARD), (5, 3, 2)),
+        to=collector,
+        kind=np.full(len(collector), KIND["none"]),
+        scheme=groups[: len(collector)],
+    )
 
 
 def _lawful(s: Stage, who: Ints, first: Floats, last: Floats) -> None:
@@ -161,14 +242,32 @@ def _lawful(s: Stage, who: Ints, first: Floats, last: Floats) -> None:
     w, n = s.w, len(who)
     inst, payer = s.crowd(s.people() | w.elsewhere(SENDING), s.counts(n, 13, 0.5, 4, 45))
     i, t, usd = s.collects(
-        who, inst, payer, s.choose(len(inst), (1, 2, 3), (6, 3, 1)), first, last, np.clip(s.around(n, 170, 0.5), 30, 420),
-        kind=s.kinds(n, {"service": 0.4, "none": 0.3, "invoice": 0.15, "social": 0.15}), faithful=0.6, hour=s.hours(n, 0.35),
-        wobble=np.full(n, 3.5), even=s.uniform(n, 0.6, 1.0), scheme=nobody(n),
-    )  # fmt: skip
+        who,
+        inst,
+        payer,
+        s.choose(len(inst), (1, 2, 3), (6, 3, 1)),
+        first,
+        last,
+        np.clip(s.around(n, 170, 0.5), 30, 420),
+        kind=s.kinds(n, {"service": 0.4, "none": 0.3, "invoice": 0.15, "social": 0.15}),
+        faithful=0.6,
+        hour=s.hours(n, 0.35),
+        wobble=np.full(n, 3.5),
+        even=s.uniform(n, 0.6, 1.0),
+        scheme=nobody(n),
+    )
     soon = s.chance(n, 0.5)
     savings = s.circle(s.people() | w.elsewhere(SENDING), n, 1)[:, 0]
     s.drains(
-        who, i, t, usd, batch=s.choose(n, (1, 3, 6), (3, 4, 3)), share=np.where(soon, s.uniform(n, 0.6, 1.0), s.uniform(n, 0.2, 0.8)),
-        delay=np.where(soon, s.uniform(n, 2, 40), s.uniform(n, 40, 240)), route=s.choose(n, (CASH, TRANSFER, CARD, EXCHANGE), (4, 5, 2, 1)),
-        to=savings, kind=s.kinds(n, {"none": 0.6, "rent": 0.2, "invoice": 0.2}), scheme=nobody(n),
-    )  # fmt: skip
+        who,
+        i,
+        t,
+        usd,
+        batch=s.choose(n, (1, 3, 6), (3, 4, 3)),
+        share=np.where(soon, s.uniform(n, 0.6, 1.0), s.uniform(n, 0.2, 0.8)),
+        delay=np.where(soon, s.uniform(n, 2, 40), s.uniform(n, 40, 240)),
+        route=s.choose(n, (CASH, TRANSFER, CARD, EXCHANGE), (4, 5, 2, 1)),
+        to=savings,
+        kind=s.kinds(n, {"none": 0.6, "rent": 0.2, "invoice": 0.2}),
+        scheme=nobody(n),
+    )

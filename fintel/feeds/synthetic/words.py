@@ -35,7 +35,28 @@ FAMILY: dict[str, str] = {
     "zh": "Chan Wong Cheung Lau Leung Ng Kwok Tang",
 }
 CULTURES = tuple(GIVEN)
-STREETS = "Oak Maple Cedar Hill Lake Park River Church Mill Station North South Garden Market Bridge School Chapel Orchard Harbour Spring".split()
+STREETS = [
+    "Oak",
+    "Maple",
+    "Cedar",
+    "Hill",
+    "Lake",
+    "Park",
+    "River",
+    "Church",
+    "Mill",
+    "Station",
+    "North",
+    "South",
+    "Garden",
+    "Market",
+    "Bridge",
+    "School",
+    "Chapel",
+    "Orchard",
+    "Harbour",
+    "Spring",
+]
 TRADES: dict[str, tuple[str, ...]] = {
     "restaurant": ("Kitchen", "Diner", "Grill", "Bistro"), "shop": ("Store", "Market", "Trading"),
     "salon": ("Hair Studio", "Beauty Salon", "Barber"), "spa": ("Wellness Spa", "Massage Therapy"),
