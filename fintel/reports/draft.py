@@ -16,28 +16,19 @@ import polars as pl
 from fintel.config import Settings
 from fintel.domain.case import (
     Case,
-    CaseAccount,
     CaseClause,
     CaseReason,
     CaseTransaction,
-    Person,
-    Role,
     RuleMeta,
 )
 from fintel.errors import ReportError
 from fintel.features.entries import entries as entries_of
+from fintel.reports.people import holder_role, other_subjects, people_of
 
 #: More evidence than this is no longer one report; the run keeps far fewer rows a clause.
 MAX_EVIDENCE = 50_000
 #: Payments of the account that are shown beside the evidence, nearest to it in time.
 MAX_CONTEXT = 2_000
-#: Other sides that are described, by amount.
-MAX_OTHERS = 200
-#: Other sides that a draft names as subjects when the holder is a presumed victim, by amount.
-MAX_SUBJECTS = 10
-#: A second role counts as real from this share of the first one's evidence on.
-SECOND_ROLE = 0.5
-_CHILD_TYPOLOGIES = frozenset({"OSEC", "SEXTORTION"})
 
 
 def build_case(
@@ -81,11 +72,11 @@ def build_case(
     if len(wanted) > MAX_EVIDENCE:
         raise ReportError(f"{len(wanted)} evidence rows are more than one report holds ({MAX_EVIDENCE})")
     rows, left_out = _rows(account_id, wanted, transactions, accounts, parties, settings.base_currency)
-    holder, others = _people(alert_row, rows, transactions, accounts, parties)
+    holder, others = people_of(alert_row, rows, accounts, parties)
     first = min(row["day"] for row in rows if row["evidence"])
-    holder = replace(holder, role=_holder_role(case_reasons, holder.age_on(first)))
+    holder = replace(holder, role=holder_role(case_reasons, holder.age_on(first)))
     typologies = tuple(t for t in str(alert_row.get("typologies") or "").split(";") if t)
-    subjects = (holder,) if holder.role.may_be_subject else _other_subjects(others, first)
+    subjects = (holder,) if holder.role.may_be_subject else other_subjects(holder, others, first)
     return Case(
         case_id=str(alert_row["alert_id"]),
         run_id=run_id,
@@ -120,7 +111,7 @@ def _reasons(
     rows = {(r["episode_id"], r["measure"]): r["entry_id"] for r in _dicts(proof.agg("entry_id"))}
     compared: dict[str, list[CaseClause]] = {}
     for row in _dicts(clauses.filter(run & pl.col("episode_id").is_in(wanted)).sort("episode_id", "clause")):
-        entry_ids = tuple(sorted(rows.get((row["episode_id"], row["measure"]), ())))
+        entry_ids = tuple(sorted(set(rows.get((row["episode_id"], row["measure"]), ()))))
         compared.setdefault(row["episode_id"], []).append(
             CaseClause(
                 measure=row["measure"],
@@ -251,135 +242,3 @@ def _transaction(row: Mapping[str, Any]) -> CaseTransaction:
         ip_address=row["ip_address"],
         origin=row["origin"],
     )
-
-
-def _people(
-    alert: Mapping[str, Any],
-    rows: list[dict[str, Any]],
-    transactions: pl.DataFrame,
-    accounts: pl.DataFrame,
-    parties: pl.DataFrame,
-) -> tuple[Person, tuple[Person, ...]]:
-    account_id = str(alert["account_id"])
-    proven = [row for row in rows if row["evidence"]]
-    seen = pl.DataFrame(
-        [
-            {
-                "key": row["counterparty_id"],
-                "name": row["counterparty_name"],
-                "agent": row["counterparty_agent"],
-                "country": row["counterparty_country"],
-                "direction": row["direction"],
-                "amount": float(row["amount_base"] if row["amount_base"] is not None else row["amount"]),
-            }
-            for row in proven
-            if row["counterparty_id"] is not None and row["counterparty_id"] != account_id
-        ],
-        schema={
-            "key": pl.String,
-            "name": pl.String,
-            "agent": pl.String,
-            "country": pl.String,
-            "direction": pl.String,
-            "amount": pl.Float64,
-        },
-    )
-    firsts = [pl.col(c).drop_nulls().first() for c in ("name", "agent", "country")]
-    grouped = seen.group_by("key", maintain_order=True).agg(
-        *firsts, pl.col("direction").unique().sort(), pl.col("amount").sum()
-    )
-    top = _dicts(grouped.sort("amount", "key", descending=[True, False]).head(MAX_OTHERS))
-    ids = [account_id, *(row["key"] for row in top)]
-    books = {r["account_id"]: r for r in _dicts(accounts.filter(pl.col("account_id").is_in(ids)))}
-    own = books.get(account_id, {})
-    party_ids = {b["party_id"] for b in books.values()} | {alert.get("party_id")}
-    known = {r["party_id"]: r for r in _dicts(parties.filter(pl.col("party_id").is_in(list(party_ids))))}
-    names = [row["own_name"] for row in rows if row["account_id"] == account_id and row["own_name"]]
-    flows = sorted({row["direction"] for row in proven if row["account_id"] == account_id})
-    holder = _person(
-        account_id,
-        own,
-        known.get(alert.get("party_id") or own.get("party_id"), {}),
-        {"name": names[0] if names else None},
-        flows,
-    )
-    if not own:
-        customer = alert.get("holding") == "own"
-        account = replace(holder.accounts[0], holding=alert.get("holding"))
-        holder = replace(holder, customer=customer, accounts=(account,))
-    others = tuple(
-        _person(
-            row["key"],
-            books.get(row["key"], {}),
-            known.get(books.get(row["key"], {}).get("party_id"), {}),
-            row,
-            ["in" if d == "out" else "out" for d in reversed(row["direction"])],
-        )
-        for row in top
-    )
-    return holder, others
-
-
-def _person(
-    key: str, book: Mapping[str, Any], party: Mapping[str, Any], seen: Mapping[str, Any], flows: list[str]
-) -> Person:
-    account = CaseAccount(
-        account_id=key,
-        agent=book.get("agent") or seen.get("agent"),
-        country=book.get("country") or seen.get("country"),
-        currency=book.get("currency"),
-        product=book.get("product"),
-        holding=book.get("holding"),
-        opened_on=book.get("opened_on"),
-        closed_on=book.get("closed_on"),
-    )
-    flow = "both" if len(flows) > 1 else {"out": "sender", "in": "receiver"}.get("".join(flows), "")
-    return Person(
-        key=party.get("party_id") or key,
-        role=Role.UNKNOWN,
-        kind=party.get("kind") or book.get("kind") or "unknown",
-        flow=flow,
-        customer=book.get("holding") == "own",
-        name=party.get("name") or book.get("name") or seen.get("name"),
-        given_name=party.get("given_name"),
-        family_name=party.get("family_name"),
-        birth_date=party.get("birth_date"),
-        # The country of a bank is not that of a person; the payment's is the person's side.
-        country=party.get("country") or seen.get("country"),
-        city=party.get("city"),
-        state=party.get("state"),
-        address=party.get("address"),
-        postcode=party.get("postcode"),
-        phone=party.get("phone"),
-        email=party.get("email"),
-        tax_id=party.get("tax_id"),
-        occupation=party.get("occupation"),
-        industry=party.get("industry"),
-        sex=party.get("sex"),
-        accounts=() if key.startswith("name:") else (account,),
-    )
-
-
-def _holder_role(reasons: tuple[CaseReason, ...], age: int | None) -> Role:
-    """What the holder probably is: whichever role has more evidence; both where they are close.
-
-    A holder under 18 is never proposed as an offender: a person has to look first.
-    """
-    victim = sum(max(r.bits, 0.0) for r in reasons if r.role == "victim")
-    subject = sum(max(r.bits, 0.0) for r in reasons if r.role == "subject")
-    if age is not None and age < 18:
-        child = any(r.typology in _CHILD_TYPOLOGIES for r in reasons)
-        return Role.PRESUMED_VICTIM if child or victim > subject else Role.POSSIBLE_BOTH
-    if victim > subject:
-        return Role.PRESUMED_VICTIM
-    if victim > 0 and victim >= SECOND_ROLE * subject:
-        return Role.POSSIBLE_BOTH
-    return Role.SUSPECTED_OFFENDER if subject > 0 else Role.UNKNOWN
-
-
-def _other_subjects(others: tuple[Person, ...], first: Any) -> tuple[Person, ...]:
-    """Who received the holder's money. Payers are left out (they may be deceived themselves), and so
-    are institutions and anybody recorded as under 18."""
-    adults = (p for p in others if (age := p.age_on(first)) is None or age >= 18)
-    receivers = (p for p in adults if p.flow in ("receiver", "both") and p.kind != "institution")
-    return tuple(receivers)[:MAX_SUBJECTS]

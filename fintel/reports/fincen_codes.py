@@ -159,7 +159,7 @@ def _by_facts(reason: CaseReason, rows: list[CaseTransaction]) -> list[int]:
     if any(t.instrument == "credit_transfer" for t in rows):
         codes.append(805)
     senders = {t.counterparty_key for t in rows if t.direction == "in" and t.counterparty_key}
-    if reason.typology != "OSEC" and len(senders) >= 3:
+    if len(senders) >= 3:
         codes.append(809)
     if {"in", "out"} <= {t.direction for t in rows} and families & {"T0070", "T0105", "T0083"}:
         codes.append(821)

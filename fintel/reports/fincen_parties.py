@@ -194,7 +194,8 @@ def _location(sheet: Sheet, activity: etree._Element, case: Case, filer: Filer) 
             branch = sheet.party(holder, "46", f"place {place or city}")
             _address(sheet, branch, f"place {place or city}", city=city, country=country)
     elif at_branch:
-        sheet.lacks("transactions.place_city", "party 34, branches", "payments that may have been made at a branch")
+        why = "cash, ATM or unplaced payments: name the branch, or say that none was involved"
+        sheet.lacks("transactions.place_city", "party 34, branches", why)
 
 
 def _address(

@@ -148,6 +148,10 @@ def _sum(rows: Sequence[CaseTransaction], base: str) -> tuple[str, tuple[Fact, .
     return f"{own} (equal to {value})", given
 
 
+def _of(rows: Sequence[CaseTransaction]) -> str:
+    return "of" if len(rows) == 1 else "totalling"
+
+
 def _who_says(filer: Filer) -> str:
     return known(filer.name, 150) or "The reporting institution"
 
@@ -199,7 +203,7 @@ def _described(person: Person) -> tuple[str, tuple[Fact, ...]]:
         fact("country", person.country, 2),
     ]
     if any(place):
-        bits.append("address " + " ".join(p for p in place if p))
+        bits.append(("address " if any(place[:-1]) else "country ") + " ".join(p for p in place if p))
     for words, name, value in (
         ("occupation", "occupation", person.occupation),
         ("line of business", "industry", person.industry),
@@ -230,6 +234,8 @@ def _who(case: Case) -> Iterable[Sentence]:
     elif role is Role.POSSIBLE_BOTH:
         text = "The account holder may be a victim and is not reported as a subject."
         yield Sentence(part, text, _ids(rows), (), "FIN-2020-A008 on victims")
+    elif role.may_be_subject:
+        yield Sentence(part, "The account holder is reported as a subject.", _ids(rows))
     first = case.period[0]
     for person in case.minors:
         who = "The account holder" if person.key == holder.key else (known(person.label, 150) or "A person")
@@ -280,7 +286,7 @@ def _what(case: Case) -> Iterable[Sentence]:
         were = "was" if len(rows) == 1 else "were"
         whose = _account_words(case, rows)
         how = f" made {through}" if through else ""
-        text = f"{span}, {number}{how} totalling {total} {were} {verb} {whose}."
+        text = f"{span}, {number}{how} {_of(rows)} {total} {were} {verb} {whose}."
         yield Sentence(part, text, _ids(rows), (Fact("count", number, PAYMENTS), *facts, *sums))
     for person in case.others[:MAX_OTHERS]:
         for direction in ("in", "out"):
@@ -317,7 +323,7 @@ def _other_side(case: Case, person: Person, direction: str, rows: Sequence[CaseT
     total, sums = _sum(rows, case.base_currency)
     number = count(len(rows), "payment")
     came = "came from" if direction == "in" else "went to"
-    text = f"{span}, {number} totalling {total} {came} {who}."
+    text = f"{span}, {number} {_of(rows)} {total} {came} {who}."
     return Sentence("What and how", text, _ids(rows), (*facts, Fact("count", number, PAYMENTS), *days, *sums))
 
 

@@ -32,8 +32,8 @@ main{max-width:62rem;margin:0 auto;padding:0 1rem 4rem}h1{font-size:1.5rem;margi
 .note{background:var(--warnbg);color:var(--warn);padding:.6rem .9rem;border-left:4px solid;margin:.8rem 0}
 p{margin:.3rem 0 .6rem;max-width:46rem}.soft{color:var(--soft)}a{color:var(--link)}.cite{font-size:.78em;color:var(--soft);white-space:nowrap}
 table{border-collapse:collapse;width:100%;font-size:.86rem}th,td{text-align:left;vertical-align:top;padding:.3rem .5rem;border-bottom:1px solid var(--line)}
-th{background:var(--wash);font-weight:600}td.n,th.n{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}td.d{white-space:nowrap}td{overflow-wrap:anywhere}
-.wide{overflow-x:auto}tr.context td{color:var(--soft)}tr:target td{background:var(--warnbg)}dl{display:grid;grid-template-columns:max-content 1fr;gap:.2rem 1rem}dt{color:var(--soft)}dd{margin:0;overflow-wrap:anywhere}
+th{background:var(--wash);font-weight:600}td.n,th.n{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}td.d{white-space:nowrap}td{overflow-wrap:break-word;max-width:22rem}
+.wide{overflow-x:auto;margin:.4rem 0 1rem}tr.context td{color:var(--soft)}tr:target td{background:var(--warnbg)}dl{display:grid;grid-template-columns:max-content 1fr;gap:.2rem 1rem}dt{color:var(--soft)}dd{margin:0;overflow-wrap:anywhere}
 svg{max-width:100%;height:auto}@media print{.wide{overflow:visible}}
 """  # noqa: E501
 
@@ -72,16 +72,18 @@ def render_page(
     made_at: given by the caller.
     """
     places = {t.entry_id: i for i, t in enumerate(case.transactions)}
+    shown = _shown(case)
+    anchors = {t.entry_id: places[t.entry_id] for t in shown}
     sections = [
         _summary(case, made_at),
         _protection(case),
         _completeness(missing, findings, schema_checked),
-        _narrative(narrative, places),
+        _narrative(narrative, anchors),
         "<h2>For you to add or decide</h2><ul>" + "".join(f"<li>{escape(t)}</li>" for t in TO_ADD) + "</ul>",
         _people(case),
         "<h2>Over time</h2>" + pictures.timeline(case.transactions, case.base_currency),
         _reasons(case),
-        _transactions(case, places),
+        _transactions(case, shown, places),
     ]
     policy = " ".join(f"'sha256-{_hash(s)}'" for s in (STYLE, pictures.STYLE))
     return (
@@ -174,10 +176,10 @@ def _table(head: Iterable[str], rows: str) -> str:
     return f'<div class="wide"><table><thead><tr>{cells}</tr></thead><tbody>{rows}</tbody></table></div>'
 
 
-def _narrative(narrative: Narrative, places: dict[str, int]) -> str:
+def _narrative(narrative: Narrative, anchors: dict[str, int]) -> str:
     parts = []
     for part in narrative.parts:
-        said = " ".join(f"{_e(s.text, 2000)} {_cite(s, places)}" for s in narrative.of(part))
+        said = " ".join(f"{_e(s.text, 2000)} {_cite(s, anchors)}" for s in narrative.of(part))
         parts.append(f"<h3>{escape(part)}</h3><p>{said}</p>")
     left = ""
     if narrative.left_out:
@@ -185,10 +187,11 @@ def _narrative(narrative: Narrative, places: dict[str, int]) -> str:
     return f"<h2>Narrative</h2>{''.join(parts)}{left}"
 
 
-def _cite(sentence: Sentence, places: dict[str, int]) -> str:
-    links = [f'<a href="#t{places[e]}">{places[e] + 1}</a>' for e in sentence.evidence[:MAX_CITED] if e in places]
-    if len(sentence.evidence) > MAX_CITED:
-        links.append(f"and {len(sentence.evidence) - MAX_CITED} more")
+def _cite(sentence: Sentence, anchors: dict[str, int]) -> str:
+    cited = sorted(anchors[e] for e in sentence.evidence if e in anchors)[:MAX_CITED]
+    links = [f'<a href="#t{n}">{n + 1}</a>' for n in cited]
+    if len(sentence.evidence) > len(cited):
+        links.append(f"{'and ' if links else ''}{len(sentence.evidence) - len(cited)} more")
     told = ", ".join(links)
     if sentence.source:
         told = f"{told}; {_e(sentence.source)}" if told else _e(sentence.source)
@@ -198,25 +201,26 @@ def _cite(sentence: Sentence, places: dict[str, int]) -> str:
 def _people(case: Case) -> str:
     listed = sorted(case.people, key=lambda p: p.key != case.holder.key)[:50]
     subjects = {p.key for p in case.subjects}
-    rows = "".join(_person(case, p, p.key in subjects) for p in listed)
+    filed = {True: "subject (party 33)", False: "narrative only"}
+    rows = "".join(_person(case, p, filed[p.key in subjects]) for p in listed)
     head = ("Name", "Part", "In the XML", "Born", "Country", "Accounts", "Flow")
     return f"<h2>People and organisations</h2>{_table(head, rows)}"
 
 
-def _person(case: Case, person: Person, subject: bool) -> str:
+def _person(case: Case, person: Person, filed: str) -> str:
     part = _ROLES[person.role] if person.key == case.holder.key else "other side of payments"
     part = "account holder: " + part if person.key == case.holder.key else part
     accounts = ", ".join(a.account_id for a in person.accounts)
     cells = (
         person.label or "name not on record",
         part,
-        "subject (party 33)" if subject else "narrative only",
+        filed,
         person.birth_date.isoformat() if person.birth_date else "",
         person.country or "",
         accounts,
         person.flow,
     )
-    return "<tr>" + "".join(f"<td>{_e(c)}</td>" for c in cells) + "</tr>"
+    return "<tr>" + "".join(f"<td{' class=d' if i == 3 else ''}>{_e(c)}</td>" for i, c in enumerate(cells)) + "</tr>"
 
 
 def _reasons(case: Case) -> str:
@@ -254,11 +258,15 @@ def _reason(reason: CaseReason) -> str:
     return "".join(made)
 
 
-def _transactions(case: Case, places: dict[str, int]) -> str:
+def _shown(case: Case) -> list[CaseTransaction]:
+    """Evidence first, then context, as far as a page holds; in time order."""
     proof = case.evidence[:MAX_ROWS]
-    room = MAX_ROWS - len(proof)
-    context = [t for t in case.transactions if not t.evidence][:room]
-    shown = sorted((*proof, *context), key=lambda t: places[t.entry_id])
+    context = [t for t in case.transactions if not t.evidence][: MAX_ROWS - len(proof)]
+    kept = {t.entry_id for t in (*proof, *context)}
+    return [t for t in case.transactions if t.entry_id in kept]
+
+
+def _transactions(case: Case, shown: Sequence[CaseTransaction], places: dict[str, int]) -> str:
     rows = "".join(_row(t, places[t.entry_id]) for t in shown)
     hidden = len(case.transactions) - len(shown) + case.left_out
     more = f" {count(hidden, 'more payment')} not shown; the CSV has all evidence." if hidden else ""

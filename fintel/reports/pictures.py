@@ -23,8 +23,8 @@ STYLE = """
 svg.fintel{font:12px system-ui,sans-serif;--ink:#1d2530;--soft:#5c6773;--line:#c9d0d8;--in:#1767b3;--out:#b4530a;--sum:#5c6773;background:transparent}
 svg.fintel text{fill:var(--ink)}svg.fintel .soft{fill:var(--soft)}svg.fintel .axis{stroke:var(--line);stroke-width:1}
 svg.fintel .in{stroke:var(--in)}svg.fintel .out{stroke:var(--out)}svg.fintel .in.full,svg.fintel .up{fill:var(--in)}
-svg.fintel .out.full,svg.fintel .down{fill:var(--out)}svg.fintel .hollow{fill:none;opacity:.55}svg.fintel .total{fill:var(--sum)}
-svg.fintel .stem{stroke-width:1.5}svg.fintel .hollow.stem{stroke-width:1}
+svg.fintel .out.full,svg.fintel .down{fill:var(--out)}svg.fintel .hollow{fill:none;opacity:.7}svg.fintel .total{fill:var(--sum)}
+svg.fintel .stem{stroke-width:1.5}svg.fintel .hollow .stem{stroke-width:.8}
 @media (prefers-color-scheme:dark){svg.fintel{--ink:#e8ecf1;--soft:#9aa7b4;--line:#3a444f;--in:#6db3f2;--out:#f0a35e;--sum:#9aa7b4}}
 """  # noqa: E501
 
@@ -105,8 +105,8 @@ def timeline(transactions: Iterable[Payment], currency: str, *, width: int = 760
         what += " (evidence)" if m.evidence else ""
         body.append(
             f'<g class="{kind}"><title>{escape(what)}</title>'
-            f'<line class="{kind} stem" x1="{x:.1f}" y1="{middle:g}" x2="{x:.1f}" y2="{y:.1f}"/>'
-            f'<circle class="{kind}" cx="{x:.1f}" cy="{y:.1f}" r="{radius:.1f}"/></g>'
+            f'<line class="stem" x1="{x:.1f}" y1="{middle:g}" x2="{x:.1f}" y2="{y:.1f}"/>'
+            f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{radius:.1f}"/></g>'
         )
     body += _day_labels(first, last, left, width - right, height - 8)
     caption = f"Filled: evidence. Hollow: other payments. Heights are square roots; a mark is {span}."

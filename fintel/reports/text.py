@@ -5,6 +5,7 @@ Names and remittance texts come from strangers. Whatever goes into a report pass
 
 from __future__ import annotations
 
+import math
 import re
 import unicodedata
 from datetime import date
@@ -57,6 +58,8 @@ def day(value: date) -> str:
 
 def number(value: float) -> str:
     """A count or a median, without needless decimals."""
+    if not math.isfinite(value):
+        return "not a number"
     return f"{value:,.0f}" if value == int(value) else f"{value:,.2f}".rstrip("0").rstrip(".")
 
 
