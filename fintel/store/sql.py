@@ -29,10 +29,10 @@ from fintel.store.catalogue import DUCKDB_TYPES, SAFE_CONFIG, columns_sql
 from fintel.store.files import SPILL
 from fintel.store.lake import Lake
 
-_FUNCTIONS = frozenset(
-    "READ_PARQUET SEQ_SCAN RANGE GENERATE_SERIES REPEAT REPEAT_ROW UNNEST JSON_EACH JSON_TREE "
-    "PRAGMA_TABLE_INFO PRAGMA_SHOW PRAGMA_VERSION SUMMARY".split()
-)
+_FUNCTIONS = (
+    "READ_PARQUET", "SEQ_SCAN", "RANGE", "GENERATE_SERIES", "REPEAT", "REPEAT_ROW", "UNNEST",
+    "JSON_EACH", "JSON_TREE", "PRAGMA_TABLE_INFO", "PRAGMA_SHOW", "PRAGMA_VERSION", "SUMMARY",
+)  # fmt: skip
 _EXPLAIN = re.compile(r"\s*explain\s+(analyze\s+)?", re.IGNORECASE)
 _UNREADABLE = re.compile(r"\b(INTERVAL|UNION)\b")
 
