@@ -10,109 +10,48 @@ here. Names are ISO 20022's, spelt out (https://www.iso20022.org/). Three kinds 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from enum import StrEnum
+from fintel.domain.column import (
+    MONEY_SCALE,
+    MONEY_UNITS,
+    Column,
+    Sensitivity,
+    Table,
+    Type,
+)
+from fintel.domain.column import column as _c
+from fintel.domain.run_schema import (
+    ALERTS,
+    CLAUSES,
+    EPISODES,
+    EVIDENCE,
+    HOLDINGS,
+    REASONS,
+    RULE_RESULTS,
+    RUNS,
+)
 
-
-class Type(StrEnum):
-    """Column types. ``MONEY`` is a decimal with 18 digits, 5 of them behind the point: what
-    ISO 20022 allows, and still an exact 64-bit integer in storage."""
-
-    STRING = "string"
-    INT = "int"
-    FLOAT = "float"
-    BOOL = "bool"
-    MONEY = "money"
-    RATE = "rate"
-    TIMESTAMP = "timestamp"
-    DATE = "date"
-
-
-#: Digits behind the point of ``Type.MONEY``; kernels sum money as integers of 10**-5.
-MONEY_SCALE = 5
-MONEY_UNITS = 10**MONEY_SCALE
-
-
-class Sensitivity(StrEnum):
-    """How a column may be used and shown.
-
-    ``PROTECTED`` traits (sex, nationality) may stand in a case for an investigator; no rule may
-    name them and no model may see them.
-    """
-
-    PLAIN = "plain"
-    PERSONAL = "personal"
-    PROTECTED = "protected"
-
-
-@dataclass(frozen=True, slots=True)
-class Column:
-    """One column: its name, type, whether it must be filled, and what it means."""
-
-    name: str
-    type: Type
-    doc: str
-    required: bool = False
-    unit: str | None = None
-    path: str | None = None
-    sensitivity: Sensitivity = Sensitivity.PLAIN
-    values: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Table:
-    """A table: its columns in order and the columns that make a row unique."""
-
-    name: str
-    doc: str
-    key: tuple[str, ...]
-    columns: tuple[Column, ...]
-
-    def __contains__(self, name: object) -> bool:
-        return any(c.name == name for c in self.columns)
-
-    def __getitem__(self, name: str) -> Column:
-        for column in self.columns:
-            if column.name == name:
-                return column
-        raise KeyError(name)
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """Column names in order."""
-        return tuple(c.name for c in self.columns)
-
+__all__ = [
+    "ACCOUNTS", "ALERTS", "BOOKKEEPING", "CANONICAL", "CHANNELS", "CLAUSES", "DIRECTIONS", "ENTRIES", "EPISODES",
+    "EVIDENCE", "FEEDS", "HOLDINGS", "IDENTIFIERS", "IDENTIFIER_TYPES", "INSTRUMENTS", "INTEL", "KINDS", "LABELS",
+    "MONEY_SCALE", "MONEY_UNITS", "PARTIES", "PROVENANCE", "QUARANTINE", "RATES", "REASONS", "RULE_RESULTS", "RUNS",
+    "RUN_TABLES", "STATUSES", "TABLES", "TRANSACTIONS", "Column", "Sensitivity", "Table", "Type",
+]  # fmt: skip
 
 CHANNELS = (
-    "branch", "atm", "online", "app", "agent", "card_present", "card_not_present", "p2p",
-    "mobile_transfer", "wire", "vasp", "kiosk", "unknown",
+    "branch", "atm", "online", "app", "agent", "card_present", "card_not_present", "p2p", "mobile_transfer", "wire", "vasp", "kiosk", "unknown",
 )  # fmt: skip
 INSTRUMENTS = (
-    "cash", "credit_transfer", "direct_debit", "card", "prepaid", "cheque", "draft", "money_order",
-    "gift_card", "crypto", "fx", "fee", "reinvestment", "other",
+    "cash", "credit_transfer", "direct_debit", "card", "prepaid", "cheque", "draft", "money_order", "gift_card", "crypto", "fx", "fee", "reinvestment", "other",
 )  # fmt: skip
 STATUSES = ("booked", "pending", "rejected", "returned", "reversed", "reversal")
 KINDS = ("person", "organisation", "institution", "unknown")
-HOLDINGS = ("own", "external")
 DIRECTIONS = ("in", "out")
 
 _P = Sensitivity.PERSONAL
 _X = Sensitivity.PROTECTED
 
-
-def _c(
-    name: str,
-    type: Type,
-    doc: str,
-    *,
-    required: bool = False,
-    unit: str | None = None,
-    path: str | None = None,
-    sensitivity: Sensitivity = Sensitivity.PLAIN,
-    values: tuple[str, ...] = (),
-) -> Column:
-    return Column(name, type, doc, required, unit, path, sensitivity, values)
-
+# One column a line, so that a table reads as a table.
+# fmt: off
 
 #: Where a row came from. Every canonical table ends with these; the reader fills them.
 PROVENANCE = (
@@ -120,7 +59,7 @@ PROVENANCE = (
     _c("feed_id", Type.STRING, "First 16 hex digits of the feed file's SHA-256", required=True),
     _c("source_file", Type.STRING, "File name the row was read from", required=True),
     _c("source_row", Type.INT, "Line of the file (CSV, JSON Lines; the header is line 1) or row (Parquet, from 1)", required=True),
-)  # fmt: skip
+)
 
 
 def _side(side: str, tag: str) -> tuple[Column, ...]:
@@ -129,7 +68,7 @@ def _side(side: str, tag: str) -> tuple[Column, ...]:
         _c(f"{side}_name", Type.STRING, f"Name of the {side} as the feed has it", path=f"CdtTrfTxInf/{tag}/Nm", sensitivity=_P),
         _c(f"{side}_agent", Type.STRING, f"Bank or agent of the {side}", path=f"CdtTrfTxInf/{tag}Agt/FinInstnId"),
         _c(f"{side}_country", Type.STRING, f"Country of the {side}, ISO 3166-1 alpha-2", path=f"CdtTrfTxInf/{tag}/PstlAdr/Ctry"),
-    )  # fmt: skip
+    )
 
 
 TRANSACTIONS = Table(
@@ -163,7 +102,7 @@ TRANSACTIONS = Table(
         _c("uetr", Type.STRING, "Unique end-to-end transaction reference", path="CdtTrfTxInf/PmtId/UETR"),
         *PROVENANCE,
     ),
-)  # fmt: skip
+)
 
 ACCOUNTS = Table(
     "accounts",
@@ -183,7 +122,7 @@ ACCOUNTS = Table(
         _c("closed_on", Type.DATE, "Day it was closed"),
         *PROVENANCE,
     ),
-)  # fmt: skip
+)
 
 PARTIES = Table(
     "parties",
@@ -211,7 +150,7 @@ PARTIES = Table(
         _c("nationality", Type.STRING, "Never used by a rule or model", sensitivity=_X),
         *PROVENANCE,
     ),
-)  # fmt: skip
+)
 
 IDENTIFIER_TYPES = ("phone", "email", "address", "device", "wallet", "handle", "ip", "document")
 
@@ -256,7 +195,7 @@ LABELS = Table(
         _c("confidence", Type.FLOAT, "0 to 1"),
         *PROVENANCE,
     ),
-)  # fmt: skip
+)
 
 INTEL = Table(
     "intel",
@@ -270,7 +209,7 @@ INTEL = Table(
         _c("received_on", Type.DATE, "Day it came"),
         *PROVENANCE,
     ),
-)  # fmt: skip
+)
 
 QUARANTINE = Table(
     "quarantine",
@@ -306,12 +245,7 @@ FEEDS = Table(
         _c("rows_accepted", Type.INT, "Rows added to the table", required=True),
         _c("rows_duplicate", Type.INT, "Rows whose key was there already", required=True),
         _c("rows_rejected", Type.INT, "Rows in quarantine", required=True),
-        _c(
-            "rows_skipped",
-            Type.INT,
-            "Rows that the mapping says to leave out (e.g. not a label)",
-            required=True,
-        ),
+        _c("rows_skipped", Type.INT, "Rows that the mapping says to leave out (e.g. not a label)", required=True),
         _c("read_at", Type.TIMESTAMP, "When it was committed", required=True),
     ),
 )
@@ -360,144 +294,6 @@ ENTRIES = Table(
         _c("party_occupation", Type.STRING, "Declared occupation of the holder", sensitivity=_P),
         _c("party_industry", Type.STRING, "Line of business of the holder"),
         _c("party_income", Type.MONEY, "Declared yearly income, base currency", unit="base", sensitivity=_P),
-    ),
-)  # fmt: skip
-
-RULE_RESULTS = Table(
-    "rule_results",
-    "How each rule fared in a run: evaluated, cannot tell, or failed; never silently false.",
-    ("run_id", "rule_id"),
-    (
-        _c("run_id", Type.STRING, "Run", required=True),
-        _c("rule_id", Type.STRING, "Rule", required=True),
-        _c("version", Type.INT, "Version of the rule", required=True),
-        _c("fingerprint", Type.STRING, "Of the rule's logic", required=True),
-        _c("outcome", Type.STRING, "What the run can say", required=True, values=("evaluated", "cannot_tell", "failed")),
-        _c("reason", Type.STRING, "Why it cannot tell or failed"),
-        _c("candidates", Type.INT, "Entries that the anchor selected", required=True),
-        _c("unseen", Type.INT, "Entries whose anchor could not be decided, for want of a value", required=True),
-        _c("hits", Type.INT, "Entries at which the rule held", required=True),
-        _c("episodes", Type.INT, "Hits joined in time", required=True),
-        _c("subjects", Type.INT, "Accounts with an episode", required=True),
-    ),
-)  # fmt: skip
-
-EPISODES = Table(
-    "episodes",
-    "Hits of one rule on one subject that touch in time.",
-    ("run_id", "episode_id"),
-    (
-        _c("run_id", Type.STRING, "Run", required=True),
-        _c("episode_id", Type.STRING, "Hash of rule, logic, subject and first entry: the same in every run", required=True),
-        _c("rule_id", Type.STRING, "Rule", required=True),
-        _c("account_id", Type.STRING, "Subject", required=True),
-        _c("partition", Type.STRING, "Value of the rule's `per` columns", required=True),
-        _c("typology", Type.STRING, "Typology of the rule", required=True),
-        _c("level", Type.STRING, "low, medium, high or critical", required=True),
-        _c("started_at", Type.TIMESTAMP, "Start of the first window that held", required=True),
-        _c("ended_at", Type.TIMESTAMP, "Last entry at which it held", required=True),
-        _c("peak_at", Type.TIMESTAMP, "Entry whose values are shown", required=True),
-        _c("peak_entry_id", Type.STRING, "That entry", required=True),
-        _c("hits", Type.INT, "Entries at which it held", required=True),
-        _c("strength", Type.FLOAT, "0 to 1: how far past the thresholds", required=True),
-        _c("share", Type.FLOAT, "0 to 1: share of the subject's turnover (else of its entries) in the evidence", required=True),
-        _c("reason", Type.STRING, "In words, values filled in", required=True),
-    ),
-)  # fmt: skip
-
-CLAUSES = Table(
-    "clauses",
-    "Each comparison of an episode at its peak: observed beside threshold, own normal and peers.",
-    ("run_id", "episode_id", "clause"),
-    (
-        _c("run_id", Type.STRING, "Run", required=True),
-        _c("episode_id", Type.STRING, "Episode", required=True),
-        _c("clause", Type.INT, "Order in the rule, from 1", required=True),
-        _c("measure", Type.STRING, "Measure's name in the rule", required=True),
-        _c("kind", Type.STRING, "count, sum, distinct, …", required=True),
-        _c("column", Type.STRING, "Column measured, '*' for count", required=True),
-        _c("window_from", Type.TIMESTAMP, "Start of the window, exclusive", required=True),
-        _c("window_to", Type.TIMESTAMP, "End of the window, inclusive", required=True),
-        _c("observed", Type.FLOAT, "Value at the peak", required=True),
-        _c("operator", Type.STRING, "Comparison, empty for a measure that is only shown"),
-        _c("threshold", Type.FLOAT, "What it was compared with, if a number"),
-        _c("unit", Type.STRING, "Unit of both"),
-        _c("own_normal", Type.FLOAT, "Median of the measure at this subject's earlier anchors"),
-        _c("own_points", Type.INT, "How many earlier anchors that rests on", required=True),
-        _c("peer_group", Type.STRING, "Who the peers are", required=True),
-        _c("peer_percentile", Type.FLOAT, "Share of peers whose highest value is lower, 0 to 100"),
-        _c("evidence_rows", Type.INT, "Entries that make the value", required=True),
-        _c("evidence_truncated", Type.BOOL, "More rows than are kept", required=True),
-    ),
-)  # fmt: skip
-
-EVIDENCE = Table(
-    "evidence",
-    "The very entries that make each observed value.",
-    ("run_id", "episode_id", "measure", "entry_id"),
-    (
-        _c("run_id", Type.STRING, "Run", required=True),
-        _c("episode_id", Type.STRING, "Episode", required=True),
-        _c("measure", Type.STRING, "Measure's name in the rule", required=True),
-        _c("entry_id", Type.STRING, "Entry", required=True),
-        _c("transaction_id", Type.STRING, "Its payment", required=True),
-    ),
-)
-
-ALERTS = Table(
-    "alerts",
-    "Ranked accounts of a run: prior + Σ reasons = score, in bits (log2 odds).",
-    ("run_id", "account_id"),
-    (
-        _c("run_id", Type.STRING, "Run", required=True),
-        _c("alert_id", Type.STRING, "Hash of run and account", required=True),
-        _c("rank", Type.INT, "1 is the most suspicious", required=True),
-        _c("account_id", Type.STRING, "Subject", required=True),
-        _c("party_id", Type.STRING, "Its holder"),
-        _c("holding", Type.STRING, "own or external", required=True, values=HOLDINGS),
-        _c("prior", Type.FLOAT, "Where everybody starts", required=True, unit="bits"),
-        _c("score", Type.FLOAT, "prior + Σ reasons", required=True, unit="bits"),
-        _c("reasons", Type.INT, "How many", required=True),
-        _c("typologies", Type.STRING, "Typologies, strongest first, ';' between", required=True),
-        _c("first_at", Type.TIMESTAMP, "Start of the earliest episode"),
-        _c("last_at", Type.TIMESTAMP, "End of the latest episode"),
-        _c("summary", Type.STRING, "The strongest reason, in words", required=True),
-    ),
-)
-
-REASONS = Table(
-    "reasons",
-    "What adds up to a score. Frozen with the run.",
-    ("run_id", "account_id", "reason"),
-    (
-        _c("run_id", Type.STRING, "Run", required=True),
-        _c("account_id", Type.STRING, "Subject", required=True),
-        _c("reason", Type.INT, "Order, strongest first, from 1", required=True),
-        _c("origin", Type.STRING, "Where it comes from", required=True, values=("rule", "model")),
-        _c("name", Type.STRING, "Rule id or feature", required=True),
-        _c("typology", Type.STRING, "Typology of a rule"),
-        _c("episode_id", Type.STRING, "Episode of a rule"),
-        _c("bits_full", Type.FLOAT, "Before damping", required=True, unit="bits"),
-        _c("damping", Type.FLOAT, "Factor for being one of several in a family", required=True),
-        _c("bits", Type.FLOAT, "What it adds to the score", required=True, unit="bits"),
-        _c("text", Type.STRING, "In words", required=True),
-    ),
-)
-
-RUNS = Table(
-    "runs",
-    "Every detection run. The manifest has the rest.",
-    ("run_id",),
-    (
-        _c(
-            "run_id",
-            Type.STRING,
-            "Hash of version, config, feeds, packs, model, seed and as_of",
-            required=True,
-        ),
-        _c("as_of", Type.TIMESTAMP, "The run sees nothing later", required=True),
-        _c("finished_at", Type.TIMESTAMP, "When it was committed", required=True),
-        _c("manifest", Type.STRING, "JSON", required=True),
     ),
 )
 

@@ -1,0 +1,137 @@
+"""Talking to people and programs: tables and JSON to stdout, talk and progress to stderr."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import date, datetime
+from decimal import Decimal
+from enum import StrEnum
+from typing import Any
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from fintel.errors import Diagnostic, FintelError, RuleError, Severity
+
+
+class Exit(StrEnum):
+    """What the exit codes mean: 0 fine, 1 findings, 2 usage or configuration."""
+
+    FINE = "0"
+    FINDINGS = "1"
+    USAGE = "2"
+
+
+def out() -> Console:
+    """Where data goes."""
+    return Console(soft_wrap=False, highlight=False)
+
+
+def err() -> Console:
+    """Where talk goes."""
+    return Console(stderr=True, highlight=False)
+
+
+def say(text: str) -> None:
+    """A line of talk."""
+    err().print(escape(text))
+
+
+def plain(value: Any) -> Any:
+    """A value as JSON can hold it."""
+    if isinstance(value, (datetime, date)):
+        return value.isoformat()
+    if isinstance(value, Decimal):
+        return str(value)
+    if isinstance(value, float) and value != value:
+        return None
+    if isinstance(value, dict):
+        return {str(k): plain(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(v) for v in value]
+    return value
+
+
+def print_json(value: Any) -> None:
+    """One JSON document to stdout."""
+    sys.stdout.write(json.dumps(plain(value), ensure_ascii=False, indent=2, allow_nan=False) + "\n")
+
+
+def cell(value: Any) -> str:
+    """A value as a person reads it in a table."""
+    if value is None:
+        return "–"
+    if isinstance(value, datetime):
+        return f"{value:%Y-%m-%d %H:%M}"
+    if isinstance(value, float):
+        return f"{value:,.2f}"
+    if isinstance(value, int) and not isinstance(value, bool):
+        return f"{value:,}"
+    return str(value)
+
+
+def print_table(
+    title: str | None, columns: Sequence[str], rows: Iterable[Sequence[Any]], *, right: Sequence[str] = ()
+) -> None:
+    """A table to stdout. Everything in it is escaped: names and texts come from feeds."""
+    table = Table(title=title, title_justify="left", header_style="bold")
+    for name in columns:
+        table.add_column(name, justify="right" if name in right else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*(escape(cell(v)) for v in row))
+    out().print(table)
+
+
+def print_diagnostics(found: Iterable[Diagnostic], *, to: Console | None = None) -> None:
+    """Diagnostics, each on its own line, errors in red."""
+    console = to or err()
+    colours = {Severity.ERROR: "red", Severity.WARNING: "yellow", Severity.INFO: "cyan"}
+    for diagnostic in found:
+        console.print(f"[{colours[diagnostic.severity]}]{escape(str(diagnostic))}[/]", soft_wrap=True)
+
+
+@contextmanager
+def progress() -> Iterator[Callable[[str, int, int], None]]:
+    """A progress bar on stderr; nothing where stderr is no terminal."""
+    console = err()
+    if not console.is_terminal:
+        yield lambda stage, done, of: None
+        return
+    bar = Progress(
+        SpinnerColumn(), TextColumn("{task.description}"), BarColumn(bar_width=24), MofNCompleteColumn(),
+        TimeElapsedColumn(), console=console, transient=True,
+    )  # fmt: skip
+    with bar:
+        tasks: dict[str, Any] = {}
+
+        def show(stage: str, done: int, of: int) -> None:
+            if stage not in tasks:
+                tasks[stage] = bar.add_task(escape(stage), total=of or None)
+            bar.update(tasks[stage], completed=done, total=of or None)
+
+        yield show
+
+
+@contextmanager
+def errors_explained() -> Iterator[None]:
+    """Turn ``FintelError`` into a message, a hint and exit code 2."""
+    try:
+        yield
+    except FintelError as error:
+        console = err()
+        console.print(f"[bold red]error:[/] {escape(str(error))}", soft_wrap=True)
+        if isinstance(error, RuleError):
+            print_diagnostics(error.diagnostics, to=console)
+        if error.hint:
+            console.print(f"[dim]hint: {escape(error.hint)}[/]", soft_wrap=True)
+        raise typer.Exit(2) from error
+    except BrokenPipeError:
+        # the reader of our output (head, less) has seen enough
+        sys.stderr.close()
+        raise typer.Exit(0) from None

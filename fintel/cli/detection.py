@@ -1,0 +1,276 @@
+"""``fintel detect | rank | explain | run``: rules, the queue, why an account stands where it does."""
+
+from __future__ import annotations
+
+import html
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from fintel.cli.console import errors_explained, out, print_diagnostics, print_json, print_table, progress, say
+from fintel.cli.options import AsJson, AsOf, ConfigFile, LakeFolder, RunId, mapping_for, moment, settings_of
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from fintel.config import Settings
+    from fintel.pipeline import Summary
+    from fintel.store.lake import Lake
+
+Budget = Annotated[int | None, typer.Option("--budget", "-n", min=1, help="Alerts to show; default: the settings'.")]
+External = Annotated[bool, typer.Option("--external", help="Rank accounts at other institutions too.")]
+ModelId = Annotated[
+    str | None,
+    typer.Option("--model", help="Model to score with: an id, 'champion', or 'none'. Default: champion if any."),
+]
+
+
+def _detect(store: Lake, settings: Settings, as_of: str | None, model: str | None) -> Summary:
+    from fintel.cli.modelling import learned_part
+    from fintel.pipeline import detect as run_detection
+    from fintel.pipeline import load_library
+
+    library, found = load_library(settings)
+    with progress() as show:
+        return run_detection(
+            store, settings, library, as_of=moment(as_of),
+            learned=learned_part(store, settings, model), diagnostics=found, progress=show,
+        )  # fmt: skip
+
+
+def _show_rules(results: pl.DataFrame) -> None:
+    columns = ("rule_id", "outcome", "candidates", "unseen", "hits", "episodes", "subjects", "reason")
+    rows = results.sort("subjects", "rule_id", descending=[True, False]).select(columns).iter_rows()
+    print_table("rules", columns, rows, right=columns[2:7])
+
+
+def _queue(alerts: pl.DataFrame, settings: Settings, budget: int | None, external: bool) -> pl.DataFrame:
+    from fintel.ranking import queue
+
+    holdings = ("own", "external") if external or settings.ranking.include_external else ("own",)
+    return queue(alerts, budget=budget or settings.ranking.budget, holdings=holdings)
+
+
+def _show_queue(shown: pl.DataFrame) -> None:
+    columns = ("rank", "account_id", "score", "typologies", "summary")
+    print_table("ranked accounts (score in bits)", columns, shown.select(columns).iter_rows(), right=("rank", "score"))
+
+
+def detect(
+    as_of: AsOf = None,
+    model: ModelId = None,
+    config: ConfigFile = None,
+    lake: LakeFolder = None,
+    as_json: AsJson = False,
+) -> None:
+    """Run every rule over the lake and freeze the run: hits, reasons, evidence, ranking.
+
+    A rule whose fields the feeds leave empty says [bold]cannot_tell[/], never silently no.
+
+    [dim]fintel detect[/]     [dim]fintel detect --as-of 2025-03-31[/]
+    """
+    with errors_explained():
+        from fintel.store.lake import Lake
+
+        settings = settings_of(config, lake)
+        with Lake.create_or_open(settings.lake) as store:
+            summary = _detect(store, settings, as_of, model)
+        print_diagnostics(summary.diagnostics)
+        if as_json:
+            print_json({**summary.manifest, "seconds": summary.seconds, "results": summary.rule_results.to_dicts()})
+        else:
+            _show_rules(summary.rule_results)
+            say(f"run {summary.run_id}: {summary.alerts.height:,} accounts have a reason; next: fintel rank")
+
+
+def rank(
+    budget: Budget = None,
+    external: External = False,
+    run: RunId = None,
+    config: ConfigFile = None,
+    lake: LakeFolder = None,
+    as_json: AsJson = False,
+) -> None:
+    """The queue of a run: accounts in order, the strongest reason of each.
+
+    The budget only says how many to show; nothing below it is lost.
+
+    [dim]fintel rank --budget 20[/]
+    """
+    with errors_explained():
+        from fintel.alerts import latest_run_id
+        from fintel.store.lake import Lake
+
+        settings = settings_of(config, lake)
+        with Lake.open(settings.lake) as store:
+            alerts = store.run_table(run or latest_run_id(store), "alerts").collect()
+        shown = _queue(alerts, settings, budget, external)
+        if as_json:
+            print_json(shown.to_dicts())
+            return
+        _show_queue(shown)
+        outside = alerts.filter(alerts["holding"] == "external").height
+        more = f"; {outside:,} of them at other institutions (--external)" if outside and not external else ""
+        say(f"{shown.height:,} of {alerts.height:,} accounts with a reason{more}")
+
+
+def explain(
+    account: Annotated[str, typer.Argument(help="Account id, alert id, or rank.")],
+    picture: Annotated[
+        Path | None, typer.Option("--picture", "-p", help="Write the waterfall here: .svg or .html.")
+    ] = None,
+    run: RunId = None,
+    config: ConfigFile = None,
+    lake: LakeFolder = None,
+    as_json: AsJson = False,
+) -> None:
+    """Why an account stands where it does: bits that add up, each with its numbers.
+
+    Observed beside threshold, the account's own normal, its place among peers, and how many
+    entries prove it. [dim]fintel sql "select * from evidence where episode_id = '…'"[/] lists them.
+
+    [dim]fintel explain 1[/]     [dim]fintel explain ACC-0042 --picture why.html[/]
+    """
+    with errors_explained():
+        from fintel.alerts import find_alert
+        from fintel.domain.detection import Reason
+        from fintel.reports.pictures import waterfall, waterfall_text
+        from fintel.store.lake import Lake
+
+        with Lake.open(settings_of(config, lake).lake) as store:
+            rows = find_alert(store, account, run)
+        alert = rows.alert
+        if as_json:
+            print_json(
+                {
+                    "alert": alert,
+                    "reasons": rows.reasons.to_dicts(),
+                    "episodes": rows.episodes.to_dicts(),
+                    "clauses": rows.clauses.to_dicts(),
+                }
+            )
+        reasons = [
+            Reason(r["origin"], r["name"], r["text"], r["bits_full"], r["damping"], r["bits"], r["typology"])
+            for r in rows.reasons.iter_rows(named=True)
+        ]
+        if picture is not None:
+            _write_picture(picture, waterfall(alert["prior"], reasons, alert["score"]), alert)
+            say(f"wrote {picture}")
+        if as_json:
+            return
+        console = out()
+        console.print(f"rank {alert['rank']}: {alert['account_id']}", style="bold", markup=False)
+        text = waterfall_text(alert["prior"], reasons, alert["score"], width=max(60, min(console.width, 110)))
+        console.print(text, markup=False, soft_wrap=True)
+        _show_clauses(rows)
+
+
+def _show_clauses(rows: Any) -> None:
+    import polars as pl
+
+    strongest = rows.reasons.drop_nulls("episode_id").select("episode_id", "name", "reason")
+    joined = rows.clauses.join(strongest, on="episode_id").sort("reason", "clause")
+    if joined.is_empty():
+        return
+    shown = joined.select(
+        "name",
+        "measure",
+        "observed",
+        threshold=pl.when(pl.col("operator").is_not_null()).then(
+            pl.format("{} {}", "operator", pl.col("threshold").round(2))
+        ),
+        unit="unit",
+        own_normal="own_normal",
+        peers=pl.format("above {} % of {}", pl.col("peer_percentile").round(1), "peer_group"),
+        evidence="evidence_rows",
+    )
+    print_table("what was observed", shown.columns, shown.iter_rows(), right=("observed", "own_normal", "evidence"))
+
+
+def _write_picture(path: Path, svg: str, alert: dict[str, Any]) -> None:
+    from fintel.errors import ConfigError
+
+    if path.suffix == ".svg":
+        path.write_text(svg, encoding="utf-8")
+    elif path.suffix in (".html", ".htm"):
+        title = html.escape(f"Why {alert['account_id']} is number {alert['rank']}")
+        head = f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{title}</title>'
+        path.write_text(f"{head}<body><h1>{title}</h1>{svg}</body></html>\n", encoding="utf-8")
+    else:
+        raise ConfigError(f"a picture is .svg or .html, not '{path.suffix}'")
+
+
+def run(
+    feed: Annotated[Path, typer.Argument(help="File or folder.")],
+    mapping: Annotated[
+        str | None, typer.Option("--mapping", "-m", help="Shipped mapping or YAML file; default: recognised.")
+    ] = None,
+    source: Annotated[str | None, typer.Option("--source", help="Name of the source system.")] = None,
+    drafts: Annotated[int, typer.Option(min=0, help="Draft reports to write, from the top of the queue.")] = 3,
+    budget: Budget = None,
+    external: External = False,
+    as_of: AsOf = None,
+    model: ModelId = None,
+    config: ConfigFile = None,
+    lake: LakeFolder = None,
+    as_json: AsJson = False,
+) -> None:
+    """The whole line: read the feed, run the rules, rank, write drafts.
+
+    [dim]fintel run payments.parquet[/]     [dim]fintel run my-export.csv --mapping my-bank.yaml --budget 20[/]
+    """
+    with errors_explained():
+        from fintel.errors import ReportError
+        from fintel.pipeline import draft, ingest, load_library
+        from fintel.store.lake import Lake
+
+        settings = settings_of(config, lake)
+        chosen = mapping_for(feed, mapping)
+        with Lake.create_or_open(settings.lake) as store:
+            with progress() as show:
+                commits = ingest(store, feed, chosen, settings, source=source, progress=show)
+            summary = _detect(store, settings, as_of, model)
+            shown = _queue(summary.alerts, settings, budget, external)
+            library, _ = load_library(settings)
+            written = []
+            for alert_id in shown["alert_id"].head(drafts):
+                try:
+                    written.append(draft(store, settings, library, alert_id, run_id=summary.run_id))
+                except ReportError as error:
+                    say(f"no draft of {alert_id}: {error}")
+        print_diagnostics(summary.diagnostics)
+        manifest = settings.drafts / f"{summary.run_id}.manifest.json"
+        manifest.parent.mkdir(parents=True, exist_ok=True)
+        told = {**summary.manifest, "seconds": {k: round(v, 3) for k, v in summary.seconds.items()}}
+        manifest.write_text(json.dumps(told, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+        if as_json:
+            print_json(
+                {
+                    **told,
+                    "ranked": shown.to_dicts(),
+                    "drafts": [str(d.html) for d in written],
+                    "manifest_file": str(manifest),
+                }
+            )
+            return
+        for commit in commits:
+            note = "was read before" if commit.repeated else (
+                f"{commit.read:,} rows read, {commit.accepted:,} accepted, {commit.duplicates:,} duplicates, "
+                f"{commit.rejected:,} rejected, {commit.skipped:,} skipped"
+            )  # fmt: skip
+            say(f"{commit.target}: {note}")
+        outcomes = summary.rule_results["outcome"].value_counts().sort("outcome")
+        say("rules: " + ", ".join(f"{n} {o}" for o, n in outcomes.iter_rows()) + " (fintel detect shows each)")
+        _show_queue(shown)
+        for files in written:
+            lacks = f"  ({len(files.missing)} facts missing; they are named in it)" if files.missing else ""
+            out().print(f"draft     {files.html}{lacks}", soft_wrap=True, markup=False)
+        out().print(f"manifest  {manifest}", soft_wrap=True, markup=False)
+
+
+def register(app: typer.Typer) -> None:
+    """Add these commands."""
+    for command in (run, detect, rank, explain):
+        app.command()(command)
