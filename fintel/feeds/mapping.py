@@ -191,7 +191,7 @@ class Mapping(_Part):
     """A whole mapping. ``text`` is the YAML it was read from; feed ids depend on it."""
 
     mapping: Text = Field(pattern=r"^[a-z0-9][a-z0-9_.-]{0,39}$")
-    title: Text = ""
+    description: Text = ""
     notes: Text = ""
     source: Text = Field(pattern=r"^[a-z0-9][a-z0-9_.-]{0,39}$")
     files: dict[str, FileSpec] = Field(min_length=1)

@@ -187,15 +187,16 @@ def _times(spec: ColumnSpec, where: tuple[str | int, ...], place: Place) -> Iter
             yield Diagnostic(
                 "M025", what, place((*where, "format")), "like strftime: %Y %m %d %H %M %S %f %z, or epoch_s"
             )
-    swapped = {_swap(f) for f in spec.format}
-    if any(_swap(f) != f and f in swapped for f in spec.format):
+    other = {swapped(f) for f in spec.format}
+    if any(swapped(f) != f and f in other for f in spec.format):
         yield Diagnostic(
             "M026", "day-first and month-first formats of one shape cannot stand together",
             place((*where, "format")), "03/04/2025 would be read as either: state which one the source writes",
         )  # fmt: skip
 
 
-def _swap(text: str) -> str:
+def swapped(text: str) -> str:
+    """A date format with day and month exchanged."""
     text = text.replace("%e", "%d")
     return text.replace("%d", "\0").replace("%m", "%d").replace("\0", "%m")
 

@@ -48,5 +48,5 @@ def convert(frame: pl.DataFrame, rates: pl.DataFrame | None, base: str) -> pl.Da
     return (
         joined.with_columns(amount_base=pl.when(same).then(pl.col("amount")).otherwise(foreign))
         .sort("_row")
-        .select(dict.fromkeys([*frame.columns, "amount_base"]))
+        .select(list(dict.fromkeys([*frame.columns, "amount_base"])))
     )

@@ -79,9 +79,10 @@ def select(path: Path | Dict[str, Path], mapping: Mapping) -> list[tuple[str, Pa
         return [(part, path[part]) for part in mapping.files if part in path]
     if not path.exists():
         raise FeedError(f"there is no {path}", location=path)
-    single = path.is_file()
-    files = [path] if single else files_of(path)
-    fitting = ((_fitting(file, mapping, single), file) for file in files)
+    files = [path] if path.is_file() else files_of(path)
+    fitting = [(part_by_name(file, mapping), file) for file in files]
+    if path.is_file() and fitting[0][0] is None:
+        fitting = [(part_by_header(path, mapping), path)]
     chosen = [(name, file) for name, file in fitting if name is not None]
     if not chosen:
         wanted = "; ".join(_wanted(name, spec) for name, spec in mapping.files.items())
@@ -140,10 +141,11 @@ def resolve(header: tuple[str, ...], spec: FileSpec, path: Path) -> dict[Names, 
                 positions[names] = at
         others = [c.column for c in fill.skip_where] + list(fill.id_columns or ())
         for names in others:
-            positions[names] = _position(header, names, path)
-            if positions[names] is None:
-                hint = did_you_mean(str(names[0]), header)
-                raise FeedError(f"{path.name} has no column '{names[0]}'", hint=hint)
+            at = _position(header, names, path)
+            if at is None:
+                close = did_you_mean(str(names[0]), header)
+                raise FeedError(f"{path.name} has no column '{names[0]}'", hint=close)
+            positions[names] = at
     return positions
 
 
@@ -172,21 +174,27 @@ def header_of(path: Path, spec: FileSpec) -> tuple[str, ...] | None:
         return None
 
 
-def _fitting(path: Path, mapping: Mapping, single: bool) -> str | None:
-    """The part of a mapping that fits a file: by name and header; a single file by header alone if
-    no part fits by both."""
-    named = [n for n, s in mapping.files.items() if any(fnmatch(path.name.lower(), m.lower()) for m in s.match)]
-    others = [n for n in mapping.files if n not in named] if single else []
-    for name in (*named, *others):
-        spec = mapping.files[name]
-        if not spec.requires:
-            if name in named or len(mapping.files) == 1:
-                return name
-            continue
-        header = header_of(path, spec)
-        if header is not None and {r.lower() for r in spec.requires} <= {h.lower() for h in header}:
+def part_by_name(path: Path, mapping: Mapping) -> str | None:
+    """The part of a mapping that fits a file by its name and its header."""
+    for name, spec in mapping.files.items():
+        named = any(fnmatch(path.name.lower(), m.lower()) for m in spec.match)
+        if named and (not spec.requires or _has_required(path, spec)):
             return name
     return None
+
+
+def part_by_header(path: Path, mapping: Mapping) -> str | None:
+    """The part of a mapping that fits a file whatever it is called; the only part, if there is one
+    that asks for no columns."""
+    for name, spec in mapping.files.items():
+        if (spec.requires and _has_required(path, spec)) or (not spec.requires and len(mapping.files) == 1):
+            return name
+    return None
+
+
+def _has_required(path: Path, spec: FileSpec) -> bool:
+    header = header_of(path, spec)
+    return header is not None and {r.lower() for r in spec.requires} <= {h.lower() for h in header}
 
 
 def _rates_first(chosen: list[tuple[str, Path]], mapping: Mapping) -> list[tuple[str, Path]]:
