@@ -1,13 +1,14 @@
-"""Reading tokens one by one, and checking that shapes fit."""
+"""Reading tokens one by one, looking names up, and checking that shapes fit."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 from fintel.errors import did_you_mean
 from fintel.rules.lexer import ExpressionError, Kind, Token
-from fintel.rules.scope import Scope, Shape
-from fintel.rules.tree import Part
+from fintel.rules.scope import PROTECTED, Scope, Shape
+from fintel.rules.tree import Part, number
 
 
 @dataclass
@@ -83,3 +84,36 @@ class Cursor:
             if part.shape is not known[0].shape:
                 self._report("R027", f"{part.shape} beside {known[0].shape}", part)
         return known[0].shape if known else Shape.ANY
+
+    def _varies(self, *parts: Part) -> None:
+        """A condition on constants is the same for every row: a mistake, and no column for polars."""
+        if not any(part.names or part.shape is Shape.ANY for part in parts):
+            self._report("R033", f"this names no {self.scope.noun}", parts[0])
+
+    @staticmethod
+    def _leaf(token: Token, shape: Shape, sql: str, *, literal: str | None = None) -> Part:
+        return Part(token.start, token.end, shape, sql, literal=literal)
+
+    def _parameter(self, token: Token) -> Part:
+        value = self.scope.parameters.get(token.text)
+        if value is None or not math.isfinite(value):
+            hint = did_you_mean(token.text, self.scope.parameters)
+            self._report("R024", f"no parameter ':{token.text}'", token, hint)
+            return self._leaf(token, Shape.ANY, "null")
+        value = float(value)
+        return Part(token.start, token.end, Shape.NUMBER, number(value), parameter=token.text, value=value)
+
+    def _name(self, token: Token) -> Part:
+        shape = self.scope.names.get(token.text)
+        if shape is not None:
+            return Part(token.start, token.end, shape, f'"{token.text}"', name=token.text)
+        if token.text in PROTECTED:
+            message = f"'{token.text}' is a protected trait: no rule may use it"
+            self._report("R023", message, token)
+        elif token.text in self.scope.parameters:
+            self._report("R024", f"'{token.text}' is a parameter", token, f"write ':{token.text}'")
+        else:
+            code = "R022" if self.scope.reads_entries else "R029"
+            hint = did_you_mean(token.text, self.scope.names)
+            self._report(code, f"no {self.scope.noun} '{token.text}'", token, hint)
+        return self._leaf(token, Shape.ANY, "null")

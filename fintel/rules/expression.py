@@ -19,7 +19,7 @@ from fintel.rules.model import AnyList
 from fintel.rules.scope import FUNCTIONS, SHAPES, WHEN_FUNCTIONS, Scope, Shape
 from fintel.rules.source import Span
 from fintel.rules.syntax import COMPARISONS, Parser
-from fintel.rules.tree import Part, mention_column, number
+from fintel.rules.tree import Part, mention_column
 
 __all__ = ["Clause", "Expression", "When", "mention_column", "parse", "parse_when"]
 
@@ -182,7 +182,17 @@ def _compile(
         raise _rule_error([ExpressionError("R029", message, part.start)], location) from error
     if found != pl.Boolean():
         raise _rule_error([ExpressionError("R028", f"gives {found}, not true or false", part.start)], location)
-    return expression
+    return expression & _true_in_every_row(part) if _may_shrink(part) else expression
+
+
+def _may_shrink(part: Part) -> bool:
+    """``case`` and the ``nullif`` of a division: where every row takes a constant branch, polars
+    gives one value for all rows, and then refuses it as a column."""
+    return bool(part.names) and any(piece.operator in ("case", "/") for piece in part.walk())
+
+
+def _true_in_every_row(part: Part) -> pl.Expr:
+    return pl.col(min(part.names)).is_null().is_not_null()
 
 
 def _conjuncts(part: Part) -> list[Part]:
@@ -219,7 +229,7 @@ def _comparison(left: Part, operator: str, right: Part, text: str) -> Clause:
 
 
 def _side(part: Part) -> pl.Expr:
-    # a lone literal as a double, whatever polars would make of it
-    if isinstance(part.literal, float):
-        return pl.sql_expr(number(part.literal))
-    return pl.sql_expr(part.sql)
+    expression = pl.sql_expr(part.sql)
+    if _may_shrink(part):
+        return pl.when(_true_in_every_row(part)).then(expression)
+    return expression

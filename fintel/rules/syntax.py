@@ -16,8 +16,8 @@ from fintel.errors import did_you_mean
 from fintel.rules.cursor import Cursor
 from fintel.rules.lexer import ExpressionError, Kind, Token, tokenise
 from fintel.rules.model import KeywordList, ValueList
-from fintel.rules.scope import EXTRACTS, MENTION_COLUMNS, PROTECTED, Shape
-from fintel.rules.tree import Part, call_sql, is_day, mention_column, number, quote
+from fintel.rules.scope import EXTRACTS, MENTION_COLUMNS, Shape
+from fintel.rules.tree import Part, call_sql, constant, is_day, mention_column, number, quote, quotient_sql
 
 MAX_DEPTH = 40
 MAX_SQL = 4_000_000
@@ -110,6 +110,7 @@ class Parser(Cursor):
 
     def _truth(self, sql: str, operator: str, *parts: Part, lists: frozenset[str] = frozenset()) -> Part:
         end = self._tokens[self._here - 1].end
+        self._varies(*parts)
         return Part(parts[0].start, end, Shape.TRUTH, sql, operator, parts, lists=lists)
 
     def _is_null(self, left: Part) -> Part:
@@ -189,19 +190,28 @@ class Parser(Cursor):
             right = below()
             self._want(left, Shape.NUMBER, f"'{token.text}'")
             self._want(right, Shape.NUMBER, f"'{token.text}'")
-            divisor = right.sql
+            value = constant(left, token.text, right)
             if token.text == "%":
                 self._check_modulus(right)
-            elif token.text == "/" and not right.literal:
-                # x/0 is null, as in standard SQL: infinity and NaN would pass for large numbers
-                divisor = f"nullif({right.sql}, 0e0)"
-            sql = f"({left.sql} {token.text} {divisor})"
-            left = Part(left.start, right.end, Shape.NUMBER, sql, token.text, (left, right))
+            if value is not None and math.isfinite(value):
+                sql = number(value)
+            elif token.text == "/":
+                sql = self._quotient(left, right)
+            else:
+                sql = f"({left.sql} {token.text} {right.sql})"
+            parts = (left, right)
+            left = Part(left.start, right.end, Shape.NUMBER, sql, token.text, parts, value=value)
         return left
 
+    def _quotient(self, left: Part, right: Part) -> str:
+        if right.value == 0 or (right.value is not None and not left.names):
+            self._report("R027", "division by zero, or a number too large", right)
+            return "null"
+        return quotient_sql(left, right)
+
     def _check_modulus(self, right: Part) -> None:
-        value = self.scope.parameters.get(right.parameter, 1.0) if right.parameter else right.literal
-        if not isinstance(value, float) or value <= 0 or not value.is_integer():
+        value = right.value
+        if value is None or value <= 0 or not value.is_integer():
             self._report("R027", "'%' takes a whole number above 0 on its right", right)
 
     def _signed(self) -> Part:
@@ -212,10 +222,10 @@ class Parser(Cursor):
         for token in reversed(signs):
             self._want(part, Shape.NUMBER, f"'{token.text}'")
             minus = token.text == "-"
-            value = -part.literal if minus and isinstance(part.literal, float) else None
+            value = -part.value if minus and part.value is not None else part.value
             sql = number(value) if value is not None else f"(- {part.sql})" if minus else part.sql
-            literal = value if minus else part.literal
-            part = Part(token.start, part.end, Shape.NUMBER, sql, token.text, (part,), literal=literal)
+            literal = None if part.literal is None else value
+            part = Part(token.start, part.end, Shape.NUMBER, sql, token.text, (part,), literal=literal, value=value)
         return part
 
     # -- names, literals, functions
@@ -226,7 +236,7 @@ class Parser(Cursor):
             value = float(token.text)
             if not math.isfinite(value):
                 raise ExpressionError("R020", "this number is too large", token.start)
-            return self._leaf(token, Shape.NUMBER, number(value), literal=value)
+            return Part(token.start, token.end, Shape.NUMBER, number(value), literal=value, value=value)
         if token.kind is Kind.STRING:
             return self._leaf(token, Shape.TEXT, quote(token.text), literal=token.text)
         if token.kind is Kind.PARAMETER:
@@ -245,10 +255,6 @@ class Parser(Cursor):
         self._here -= token.kind is not Kind.END
         raise self._unexpected(f"a {self.scope.noun}, a number, a text or '('")
 
-    @staticmethod
-    def _leaf(token: Token, shape: Shape, sql: str, *, literal: str | float | None = None) -> Part:
-        return Part(token.start, token.end, shape, sql, literal=literal)
-
     def _keyword(self, token: Token) -> Part:
         if token.text in ("true", "false"):
             return self._leaf(token, Shape.TRUTH, token.text)
@@ -264,36 +270,17 @@ class Parser(Cursor):
         self._here -= 1
         raise self._unexpected(f"a {self.scope.noun}, a number, a text or '('")
 
-    def _parameter(self, token: Token) -> Part:
-        value = self.scope.parameters.get(token.text)
-        if value is None or not math.isfinite(value):
-            hint = did_you_mean(token.text, self.scope.parameters)
-            self._report("R024", f"no parameter ':{token.text}'", token, hint)
-            return self._leaf(token, Shape.ANY, "null")
-        return Part(token.start, token.end, Shape.NUMBER, number(float(value)), parameter=token.text)
-
-    def _name(self, token: Token) -> Part:
-        shape = self.scope.names.get(token.text)
-        if shape is not None:
-            return Part(token.start, token.end, shape, f'"{token.text}"', name=token.text)
-        if token.text in PROTECTED:
-            message = f"'{token.text}' is a protected trait: no rule may use it"
-            self._report("R023", message, token)
-        elif token.text in self.scope.parameters:
-            self._report("R024", f"'{token.text}' is a parameter", token, f"write ':{token.text}'")
-        else:
-            code = "R022" if self.scope.reads_entries else "R029"
-            hint = did_you_mean(token.text, self.scope.names)
-            self._report(code, f"no {self.scope.noun} '{token.text}'", token, hint)
-        return self._leaf(token, Shape.ANY, "null")
-
     def _case(self, token: Token) -> Part:
+        if not self.scope.reads_entries:
+            hint = "put it into a measure's 'where', or write two rules"
+            raise ExpressionError("R021", "'case' is for conditions over entries", token.start, hint)
         parts: list[Part] = []
         results: list[Part] = []
         sql = "case"
         while self._accept("when"):
             condition = self._or()
             self._want(condition, Shape.TRUTH, "'when'")
+            self._varies(condition)
             self._expect("then")
             result = self._or()
             sql += f" when {condition.sql} then {result.sql}"
@@ -316,15 +303,16 @@ class Parser(Cursor):
             return self._extract(token)
         if name == "mentions" and self.scope.reads_entries:
             return self._mentions(token)
-        arguments = [] if self._peek.text == ")" else [self._or()]
-        while self._accept(","):
-            arguments.append(self._or())
-        end = self._expect(")")
         function = self.scope.functions.get(name)
         if function is None:
             valid = [*self.scope.functions, *(["extract", "mentions"] if self.scope.reads_entries else [])]
             hint = did_you_mean(name, valid) or f"functions: {', '.join(sorted(valid))}"
             self._report("R026", f"no function '{token.text}'", token, hint)
+        arguments = [] if self._peek.text == ")" else [self._or()]
+        while self._accept(","):
+            arguments.append(self._or())
+        end = self._expect(")")
+        if function is None:
             return Part(token.start, end.end, Shape.ANY, "null", name, tuple(arguments))
         if not function.least <= len(arguments) <= function.most:
             wanted = f"{function.least}" if function.least == function.most else f"{function.least} or more"
@@ -332,6 +320,10 @@ class Parser(Cursor):
         for argument in arguments:
             if function.takes is not None:
                 self._want(argument, function.takes, f"'{name}'")
+        if name == "coalesce":
+            for argument in arguments[:-1]:
+                if not argument.names and argument.shape is not Shape.ANY:
+                    self._report("R027", "what stands behind a constant in 'coalesce' is never used", argument)
         shape = function.gives or self._common(arguments)
         sql = call_sql(name, [a.sql for a in arguments])
         return Part(token.start, end.end, shape, sql, name, tuple(arguments))
@@ -353,23 +345,15 @@ class Parser(Cursor):
         return Part(token.start, end.end, Shape.NUMBER, sql, "extract", (column,))
 
     def _mentions(self, token: Token) -> Part:
-        column: str = "remittance_information"
-        if self._peek.kind is not Kind.LIST:
-            part = self._name(self._next())
-            if part.name is not None and part.name not in MENTION_COLUMNS:
-                hint = f"one of: {', '.join(MENTION_COLUMNS)}"
-                self._report("R027", f"mentions(…) does not read '{part.name}'", part, hint)
-            column = part.name or column
-            self._expect(",")
+        column = "remittance_information" if self._peek.kind is Kind.LIST else self._mention_text()
         if self._peek.kind is not Kind.LIST:
             raise self._unexpected("a keyword list '@name'")
         listed = self._next()
         end = self._expect(")")
         found = self.scope.lists.get(listed.text)
-        hint: str | None
         if isinstance(found, ValueList):
-            hint = f"write 'column in @{listed.text}'"
-            self._report("R030", f"'@{listed.text}' is a list of values", listed, hint)
+            message = f"'@{listed.text}' is a list of values"
+            self._report("R030", message, listed, f"write 'column in @{listed.text}'")
         elif not isinstance(found, KeywordList):
             hint = did_you_mean(listed.text, self.scope.lists)
             self._report("R025", f"no list '@{listed.text}'", listed, hint)
@@ -378,3 +362,12 @@ class Parser(Cursor):
         mention = (column, listed.text)
         lists = frozenset((listed.text,))
         return Part(token.start, end.end, Shape.TRUTH, sql, "mentions", (text,), mention=mention, lists=lists)
+
+    def _mention_text(self) -> str:
+        """The column that a mention reads, and the comma behind it."""
+        part = self._name(self._next())
+        if part.name is not None and part.name not in MENTION_COLUMNS:
+            hint = f"one of: {', '.join(MENTION_COLUMNS)}"
+            self._report("R027", f"mentions(…) does not read '{part.name}'", part, hint)
+        self._expect(",")
+        return part.name or MENTION_COLUMNS[0]

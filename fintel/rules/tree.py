@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+import math
+import operator
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date
 
 from fintel.rules.scope import Shape
+
+_ARITHMETIC: dict[str, Callable[[float, float], float]] = {
+    "+": operator.add,
+    "-": operator.sub,
+    "*": operator.mul,
+    "/": operator.truediv,
+    "%": math.fmod,
+}
 
 
 @dataclass(frozen=True)
@@ -23,6 +34,8 @@ class Part:
     name: str | None = None
     parameter: str | None = None
     literal: str | float | None = None
+    #: what a number without names comes to
+    value: float | None = None
     mention: tuple[str, str] | None = None
     lists: frozenset[str] = frozenset()
 
@@ -80,3 +93,24 @@ def call_sql(name: str, arguments: list[str]) -> str:
     if name == "round":  # halves go up; the two engines disagree about them
         return f"floor({joined} + 0.5e0)"
     return f"{name}({joined})"
+
+
+def quotient_sql(left: Part, right: Part) -> str:
+    """Division as both engines round it.
+
+    x/0 is null, as in standard SQL: infinity and NaN would pass for large numbers. polars divides a
+    column by a constant by multiplying with the reciprocal (49/49 = 0.9999999999999999), so a
+    constant divisor is given the length of a column by adding a zero to it.
+    """
+    if right.value is None:
+        return f"({left.sql} / nullif({right.sql}, 0e0))"
+    column = min(left.names)
+    return f'({left.sql} / ({right.sql} + cast(("{column}" is null) as bigint) * 0e0))'
+
+
+def constant(left: Part, sign: str, right: Part) -> float | None:
+    """What two constants come to; None when one is not constant, or on division by zero."""
+    a, b = left.value, right.value
+    if a is None or b is None or (b == 0 and sign in "/%"):
+        return None
+    return _ARITHMETIC[sign](a, b)
