@@ -21,10 +21,10 @@ from typing import Any, NoReturn
 
 import duckdb
 import polars as pl
-from polars.exceptions import PolarsError
 
 from fintel.domain.schema import CANONICAL, FEEDS, QUARANTINE, RUN_TABLES, RUNS, Table
 from fintel.errors import StoreError
+from fintel.frames import TIMESTAMP
 from fintel.store.catalogue import DUCKDB_TYPES, SAFE_CONFIG, columns_sql
 from fintel.store.files import SPILL
 from fintel.store.lake import Lake
@@ -34,7 +34,20 @@ _FUNCTIONS = (
     "JSON_EACH", "JSON_TREE", "PRAGMA_TABLE_INFO", "PRAGMA_SHOW", "PRAGMA_VERSION", "SUMMARY",
 )  # fmt: skip
 _EXPLAIN = re.compile(r"\s*explain\s+(analyze\s+)?", re.IGNORECASE)
-_UNREADABLE = re.compile(r"\b(INTERVAL|UNION)\b")
+#: Rows that are Python objects at one time, on their way into a frame. (DuckDB 2.0 could hand over
+#: Arrow data, but then prints pages of warnings about leaks when Python ends.)
+FETCH_ROWS = 100_000
+_DECIMAL = re.compile(r"DECIMAL\((\d+),\s*(\d+)\)")
+_ZONED = "TIMESTAMP WITH TIME ZONE"
+#: DuckDB's types in polars' words; a result of any other type is handed out as text.
+_TYPES: dict[str, pl.DataType | type[pl.DataType]] = {
+    "BOOLEAN": pl.Boolean,
+    "TINYINT": pl.Int8, "SMALLINT": pl.Int16, "INTEGER": pl.Int32, "BIGINT": pl.Int64,
+    "UTINYINT": pl.UInt8, "USMALLINT": pl.UInt16, "UINTEGER": pl.UInt32, "UBIGINT": pl.UInt64,
+    "HUGEINT": pl.Decimal(38, 0), "FLOAT": pl.Float32, "DOUBLE": pl.Float64,
+    "DATE": pl.Date, "TIME": pl.Time, "TIMESTAMP": pl.Datetime("us"), _ZONED: TIMESTAMP,
+    "BLOB": pl.Binary,
+}  # fmt: skip
 
 
 class Session:
@@ -48,8 +61,9 @@ class Session:
         """The rows of one SELECT, at most ``limit`` of them.
 
         SHOW, DESCRIBE, SUMMARIZE, VALUES, FROM and EXPLAIN work too; ``?`` takes ``parameters``.
-        Columns of the same name get a number. Raises StoreError with DuckDB's own message for a
-        wrong query, and for one that does more than read.
+        Columns of the same name get a number; types that polars has no word for come as text.
+        Raises StoreError with DuckDB's own message for a wrong query, and for one that does more
+        than read.
         """
         try:
             return self._query(sql, list(parameters), limit)
@@ -92,16 +106,20 @@ class Session:
         self._check_functions(wrapped, parameters)
         if explain:
             how = "EXPLAIN ANALYZE" if explain[1] else "EXPLAIN"
-            rows = self._connection.execute(f"{how} {wrapped}", parameters).fetchall()
-            return pl.DataFrame(rows, schema=["kind", "plan"], orient="row")
+            plan = self._connection.execute(f"{how} {wrapped}", parameters).fetchall()
+            return pl.DataFrame(plan, schema=["kind", "plan"], orient="row")
         relation = self._connection.sql(wrapped, params=parameters)
-        for name, type in zip(relation.columns, relation.types, strict=True):
-            if _UNREADABLE.search(str(type)):
-                raise StoreError(f"column '{name}' is of type {type}", hint="cast it: CAST(… AS VARCHAR)")
-        try:
-            return pl.DataFrame(relation if limit is None else relation.limit(limit))
-        except PolarsError as error:
-            raise StoreError(f"the result cannot be taken over: {error}") from error
+        names, types = relation.columns, [str(t) for t in relation.types]
+        marks = [f"c{n}" for n in range(len(names))]
+        columns = ", ".join(_plain(mark, type) for mark, type in zip(marks, types, strict=True))
+        at_most = "" if limit is None else f" LIMIT {int(limit)}"
+        final = f"SELECT {columns} FROM ({statement}\n) AS result({', '.join(marks)}){at_most}"
+        rows = self._connection.execute(final, parameters)
+        schema = {mark: _polars_type(type) for mark, type in zip(marks, types, strict=True)}
+        frames = [pl.DataFrame(schema=schema)]
+        while part := rows.fetchmany(FETCH_ROWS):
+            frames.append(pl.DataFrame(part, schema=schema, orient="row"))
+        return pl.concat(frames).rename(dict(zip(marks, _apart(names), strict=True)))
 
     def _single(self, sql: str) -> tuple[str, duckdb.StatementType]:
         statements = self._connection.extract_statements(sql)
@@ -211,6 +229,27 @@ def _text(value: str) -> str:
 
 def _name(value: str) -> str:
     return '"' + value.replace('"', '""') + '"'
+
+
+def _polars_type(type: str) -> pl.DataType | type[pl.DataType]:
+    decimal = _DECIMAL.fullmatch(type)
+    return pl.Decimal(int(decimal[1]), int(decimal[2])) if decimal else _TYPES.get(type, pl.String)
+
+
+def _plain(column: str, type: str) -> str:
+    """The column as something that Python takes without further packages."""
+    if type == _ZONED:
+        return f"CAST({column} AS TIMESTAMP)"
+    return column if type in _TYPES or _DECIMAL.fullmatch(type) else f"CAST({column} AS VARCHAR)"
+
+
+def _apart(names: Sequence[str]) -> list[str]:
+    """The names, those that repeat with a number behind."""
+    result: list[str] = []
+    for name in names:
+        spellings = (name, *(f"{name}_{k}" for k in range(1, len(names) + 1)))
+        result.append(next(n for n in spellings if n not in result))
+    return result
 
 
 def _functions(nodes: list[dict[str, Any]]) -> Iterator[str]:

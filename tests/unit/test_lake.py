@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from datetime import UTC, date, datetime
+from decimal import Decimal
 from pathlib import Path
 
 import duckdb
@@ -412,8 +413,12 @@ class TestSql:
             assert session.query("EXPLAIN SELECT 1 /* ; */;")["plan"].len() == 1
             assert session.query("explain analyze select ';'").height == 1
             assert session.query("SELECT DATE '2024-01-02' d").item() == date(2024, 1, 2)
-            with pytest.raises(StoreError, match="INTERVAL"):
-                session.query("SELECT INTERVAL 1 DAY i")
+            odd = session.query(
+                "SELECT INTERVAL 1 DAY i, [1, 2] l, {'a': 1} s, uuid() u, NULL n, 'x'::BLOB b, TIME '10:00' t, 2::HUGEINT ** 1 h"
+            )
+            assert odd.select("i", "l", "s", "n", "b").row(0) == ("1 day", "[1, 2]", "{'a': 1}", None, b"x")
+            assert session.query("SELECT sum(n) s FROM range(3) t(n)").row(0) == (Decimal(3),)
+            assert session.query("FROM range(250000) ORDER BY 1 DESC")["range"].to_list() == list(range(249999, -1, -1))
             with pytest.raises(StoreError, match='(?s)transaction_idd.*"transaction_id"'):
                 session.query("SELECT transaction_idd FROM transactions")
 
@@ -498,3 +503,4 @@ with connect(path) as session:
     )  # fmt: skip
     assert "(3, datetime.datetime(2024, 3, 1" in run.stdout, run.stderr
     assert "True" in run.stdout
+    assert run.stderr == ""
