@@ -262,11 +262,12 @@ def check_reason(reading: Reading) -> Iterator[Diagnostic]:
     """R050: placeholders of the reason are measures or parameters."""
     rule = reading.rule
     known = [*rule.measures, *rule.parameters]
+    place = rule.place("reason")
     for name in placeholders(rule.reason):
         if name not in known:
             hint = did_you_mean(name, known) or f"known: {', '.join(known)}"
-            yield _found("R050", f"the reason names '{{{name}}}', which is no measure or parameter",
-                         rule.place("reason"), hint)  # fmt: skip
+            word = place.locate(place.value.find(f"{{{name}}}")) if isinstance(place, Span) else place
+            yield _found("R050", f"'{{{name}}}' is no measure or parameter", word, hint)
 
 
 def placeholders(reason: str) -> tuple[str, ...]:

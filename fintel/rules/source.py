@@ -36,14 +36,20 @@ class Source:
     def _starts(self) -> list[int]:
         return [0, *(i + 1 for i, char in enumerate(self.text) if char == "\n")]
 
+    @cached_property
+    def _yaml_starts(self) -> list[int]:
+        # YAML 1.1 counts these as line breaks too; people and their editors do not
+        return [0, *(i + 1 for i, char in enumerate(self.text) if char in "\n\r\x85\u2028\u2029")]
+
     def at(self, offset: int) -> Location:
         """Line and column (from 1) of a character."""
         line = bisect_right(self._starts, offset)
         return Location(self.file, line, offset - self._starts[line - 1] + 1)
 
-    def offset(self, line: int, column: int) -> int:
-        """Offset of a line and column counted from 0."""
-        return self._starts[min(line, len(self._starts) - 1)] + column
+    def offset(self, mark: yaml.Mark) -> int:
+        """Offset of a place as the YAML parser counts it."""
+        starts = self._yaml_starts
+        return min(starts[min(mark.line, len(starts) - 1)] + mark.column, len(self.text))
 
 
 @dataclass(frozen=True)
@@ -192,7 +198,7 @@ def parse(text: str, name: str, findings: Findings) -> Mapping | None:
         return None
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        place = Location(name, mark.line + 1, mark.column + 1) if mark else Location(name)
+        place = source.at(source.offset(mark)) if mark else Location(name)
         hint = "put quotes round a text that holds ': ', ' #', or, inside braces, a comma"
         findings.add("R002", f"not valid YAML: {error.problem or error.context}", place, hint)
         return None
@@ -241,8 +247,7 @@ def _build(source: Source) -> Node | None:
 
 
 def _span(source: Source, event: Any) -> Span:
-    start = source.offset(event.start_mark.line, event.start_mark.column)
-    end = source.offset(event.end_mark.line, event.end_mark.column)
+    start, end = source.offset(event.start_mark), source.offset(event.end_mark)
     if not isinstance(event, yaml.ScalarEvent):
         return Span(source, start, end)
     return Span(source, start, end, None if event.implicit[0] else event.style, event.value)

@@ -99,5 +99,11 @@ def test_random_expressions_agree(connection, expression):
         raise
     data = frame()
     ours = data.with_columns(parsed.polars.alias("found"))["found"].to_list()
-    theirs = [row[0] for row in connection.sql(f"select {parsed.text} from entries").fetchall()]
+    try:
+        found = connection.sql(f"select {parsed.text} from entries").fetchall()
+    except duckdb.InvalidInputException as error:
+        # DuckDB 2.0 stumbles over 'case' with equal constants in both branches; the oracle has no answer
+        assume("BindBuiltinScalarFunction" not in str(error))
+        raise
+    theirs = [row[0] for row in found]
     assert ours == theirs
