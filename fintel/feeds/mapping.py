@@ -21,7 +21,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 #: Encodings that a mapping may state. ``auto`` is UTF-8 unless the file begins with a UTF-16 mark.
 ENCODINGS = (
@@ -149,13 +149,23 @@ class ColumnSpec(_Part):
 class Fill(_Part):
     """One canonical table filled from the rows of a file.
 
-    ``columns: canonical`` stands for: every column of the table by its own name.
+    ``columns: canonical`` in the file stands for: every column of the table by its own name. It is
+    None here.
     """
 
     table: str
-    columns: dict[str, ColumnSpec] | Literal["canonical"]
+    columns: dict[str, ColumnSpec] | None
     skip_where: tuple[Condition, ...] = ()
     id_columns: tuple[Names, ...] | None = None
+
+    @field_validator("columns", mode="before")
+    @classmethod
+    def _canonical(cls, value: Any) -> Any:
+        if value == "canonical":
+            return None
+        if not isinstance(value, dict):
+            raise ValueError("a list of columns, or the word 'canonical'")
+        return value
 
 
 class FileSpec(_Part):
@@ -174,7 +184,7 @@ class FileSpec(_Part):
     null_values: Texts = ()
     time_zone: Text = "UTC"
     clock: Literal["system", "customer"] = "system"
-    fill: tuple[Fill, ...] = Field(min_length=1)
+    fill: tuple[Fill, ...]
 
     @model_validator(mode="after")
     def _separators(self) -> FileSpec:

@@ -38,6 +38,8 @@ def check(mapping: Mapping, place: Place) -> list[Diagnostic]:
     for name, file in mapping.files.items():
         here: tuple[str | int, ...] = ("files", name)
         found += _zone(file.time_zone, (*here, "time_zone"), place)
+        if not file.fill:
+            found.append(Diagnostic("M011", "'fill' is empty: no table would be filled", place((*here, "fill"))))
         for i, fill in enumerate(file.fill):
             found += _fill(fill, file, (*here, "fill", i), place)
         found += _labels_apart(file, here, place)
@@ -54,7 +56,7 @@ def filled_by_reader(table: str, column: str) -> bool:
 
 def specs(fill: Fill) -> dict[str, ColumnSpec]:
     """The column specifications of a fill; ``canonical`` spelt out."""
-    if fill.columns != "canonical":
+    if fill.columns is not None:
         return fill.columns
     table = TABLES[fill.table]
     return {c.name: _canonical(fill.table, c) for c in table.columns if not filled_by_reader(fill.table, c.name)}
@@ -95,7 +97,7 @@ def _fill(fill: Fill, file: FileSpec, here: tuple[str | int, ...], place: Place)
             "M020", f"unknown table '{fill.table}'", place((*here, "table")), did_you_mean(fill.table, TABLES)
         )
         return
-    if fill.columns == "canonical":
+    if fill.columns is None:
         return
     known = [c.name for c in table.columns if not filled_by_reader(table.name, c.name)]
     mapped = specs(fill)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -41,6 +42,18 @@ def load(name: str | Path) -> Mapping:
     ------
     MappingError: nothing of that name, or the file has errors (all of them are listed).
     """
+    if isinstance(name, str) and name in (*shipped(), "template"):
+        return _load_shipped(name)
+    return _load(name)
+
+
+@cache
+def _load_shipped(name: str) -> Mapping:
+    """Shipped mappings do not change while a program runs, and are frozen."""
+    return _load(name)
+
+
+def _load(name: str | Path) -> Mapping:
     text, file = _text(name)
     mapping, found = parse(text, file)
     errors = [d for d in found if d.severity is Severity.ERROR]
