@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import timedelta
+from pathlib import Path
 
 from fintel.domain.schema import Type
 from fintel.errors import Diagnostic, Location, RuleError, Severity, did_you_mean
@@ -322,7 +323,18 @@ def check(library: Library) -> tuple[Diagnostic, ...]:
         found.extend(case_findings(rule))
         found.extend(_threshold_rates(rule, library))
     found.extend(duplicate_logic(library.rules))
+    found.extend(_stray_cases(library))
     return tuple(sorted(found, key=_order))
+
+
+def _stray_cases(library: Library) -> Iterator[Diagnostic]:
+    """R064: cases that belong to no rule file are never run."""
+    for pack in library.packs.values():
+        folder = Path(pack.folder)
+        for path in sorted(folder.glob("cases/*.y*ml")):
+            if path.suffix != ".yaml" or not (folder / path.name).is_file():
+                hint = "call it as the rule's file"
+                yield _found("R064", "cases of no rule", Location(str(path)), hint, Severity.WARNING)
 
 
 def _threshold_rates(rule: Rule, library: Library) -> Iterator[Diagnostic]:

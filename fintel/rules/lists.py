@@ -9,6 +9,7 @@ from pathlib import Path
 from fintel.domain.detection import Typology
 from fintel.errors import Location, Severity
 from fintel.rules.fields import Fields, as_number
+from fintel.rules.keywords import unmatchable
 from fintel.rules.model import AnyList, Indicator, KeywordList, Term, ValueList
 from fintel.rules.source import Findings, Mapping, Sequence, read
 
@@ -97,7 +98,11 @@ def _keywords(fields: Fields, name: str) -> KeywordList:
         entry = Fields(item, fields.findings)
         if entry.check(_TERM_KEYS, ("term",)):
             terms.append(Term(*(entry.text(key) for key in _TERM_KEYS[:-1])))
-    return KeywordList(name, tuple(terms), fields.text("description"), fields.text("source"))
+    found = KeywordList(name, tuple(terms), fields.text("description"), fields.text("source"))
+    for term in unmatchable(found):
+        message = f"nothing to look for in '{term}', or a single letter"
+        fields.findings.add("R073", message, fields.span("terms"), "take it out", Severity.WARNING)
+    return found
 
 
 def _merged(old: AnyList | None, new: AnyList, fields: Fields) -> AnyList:
