@@ -123,3 +123,20 @@ def test_loading_raises_with_every_finding(tmp_path: Path) -> None:
     with pytest.raises(MappingError, match="no mapping 'aml_sim'") as unknown:
         load("aml_sim")
     assert unknown.value.hint == "did you mean 'amlsim'?"
+
+
+def test_the_reference_page_lists_every_code_and_mapping(root: Path) -> None:
+    import re
+
+    from fintel.feeds.codes import REASONS, code_text
+
+    page = (root / "docs" / "reference" / "mappings.md").read_text(encoding="utf-8")
+    for code, reason in REASONS.items():
+        assert f"| {code_text(code)} | {reason.message.format(column='the column')} | {reason.hint} |" in page
+    used = {
+        c for f in (root / "fintel" / "feeds").glob("mapping*.py") for c in re.findall(r'"(M\d{3})"', f.read_text())
+    }
+    assert used == set(re.findall(r"^\| (M\d{3}) \|", page, re.MULTILINE))
+    assert {f"`{name}`" for name in (*shipped(), "template")} == set(
+        re.findall(r"^\| (`\w+`) \| [^|]+\| [^|]*\| ", page, re.MULTILINE)
+    ) & {f"`{n}`" for n in (*shipped(), "template")}
