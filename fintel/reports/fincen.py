@@ -41,13 +41,14 @@ def blocks(text: str) -> tuple[str, ...]:
     """``text`` cut into pieces of at most 4,000 characters that give it back when joined; no piece
     begins or ends with a space, which the receiver would drop.
 
-    Raises ReportError when it does not fit into five.
+    Raises ReportError when it does not fit into five, or is nowhere two characters without a space.
     """
     rest, made = clean(text), []
     while len(rest) > BLOCK:
-        cut = BLOCK
-        while rest[cut] == " " or rest[cut - 1] == " ":
-            cut -= 1
+        inside = (c for c in range(BLOCK, 0, -1) if " " not in rest[c - 1 : c + 1])
+        cut = next(inside, None)
+        if cut is None:
+            raise ReportError("the narrative cannot be cut into blocks: every other character is a space")
         made.append(rest[:cut])
         rest = rest[cut:]
     made = [*made, rest] if rest else made

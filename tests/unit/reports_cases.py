@@ -190,7 +190,9 @@ def organisation() -> Story:
     firm = party("P1", name="Placeholder Staffing LLC", kind="organisation", country="US", city="Anytown", industry="Staffing", tax_id="12-0000009")  # fmt: skip
     story = Story("organisation", "HT-LABOUR", rule="labour/wage-return", parties=[firm])
     for n in range(5):
-        story.pay(n, "850.00", "in", f"X|W{n}", other_name=f"Worker {n}", instrument="credit_transfer", channel="online")
+        story.pay(
+            n, "850.00", "in", f"X|W{n}", other_name=f"Worker {n}", instrument="credit_transfer", channel="online"
+        )
     return story
 
 
