@@ -27,7 +27,7 @@ from fintel.domain.schema import (
 )
 from fintel.errors import StoreError
 from fintel.frames import empty, fit, polars_schema
-from fintel.store.catalogue import FILE_NAME
+from fintel.store.catalogue import FILE_NAME, Catalogue
 from fintel.store.lake import Lake
 from fintel.store.sql import connect
 
@@ -165,6 +165,18 @@ class TestAppend:
         assert not list(path.rglob("*.parquet*"))
         assert lake.feed("a", "transactions") is None
         assert lake.append(TRANSACTIONS, feed("a"), [(payments("a", [1]), NONE, 1, 0)]).accepted == 1
+
+    def test_a_failing_commit_leaves_nothing_visible(self, lake, path, monkeypatch):
+        rows = [(payments("a", [1]), NONE, 1, 0)]
+        with monkeypatch.context() as patch:
+            patch.setattr(Catalogue, "add_feed", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+            with pytest.raises(KeyboardInterrupt):
+                lake.append(TRANSACTIONS, feed("a"), rows)
+        assert lake.count("transactions") == lake.scan("transactions").collect().height == 0
+        assert lake.append(TRANSACTIONS, feed("a"), rows).accepted == 1
+        lake.close()
+        with Lake.open(path) as reader:
+            assert ids(reader) == ["bank:1"]
 
     @pytest.mark.parametrize(
         ("batch", "words"),
@@ -464,6 +476,17 @@ class TestSql:
             assert session.query("SELECT count(*) FROM transactions").item() == 4
         assert {f: f.read_bytes() for f in filled.rglob("*") if f.is_file()} == before
         assert sorted(p.name for p in tmp_path.iterdir()) == sorted([filled.name, "secret.csv"])
+
+    def test_each_defence_holds_alone(self, filled):
+        with connect(filled) as session:
+            for sql in ("SELECT * FROM read_text('/etc/passwd')", "COPY (SELECT 1) TO '/tmp/out.csv'"):
+                with pytest.raises(duckdb.PermissionException):  # DuckDB itself refuses, unasked by ours
+                    session._connection.execute(sql)
+            with pytest.raises(StoreError, match="only queries are run here, not DROP"):
+                session.query("DROP VIEW transactions")
+            with pytest.raises(StoreError, match="table function read_blob is not allowed"):
+                with Lake.open(filled) as lake:
+                    session.query("SELECT * FROM read_blob(?)", [str(lake.files("alerts")[0])])
 
     def test_more_than_memory_goes_to_a_folder_of_the_lake(self, filled):
         with connect(filled, memory_limit="100MB", threads=1) as session:
