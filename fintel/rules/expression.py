@@ -179,7 +179,7 @@ def _compile(
         found = frame.select(expression.alias("value")).collect_schema()["value"]
     except pl.exceptions.PolarsError as error:
         message = f"cannot be evaluated: {str(error).splitlines()[0]}"
-        raise _rule_error([ExpressionError("R029", message, part.start)], location) from error
+        raise _rule_error([ExpressionError("R034", message, part.start)], location) from error
     if found != pl.Boolean():
         raise _rule_error([ExpressionError("R028", f"gives {found}, not true or false", part.start)], location)
     return expression & _true_in_every_row(part) if _may_shrink(part) else expression

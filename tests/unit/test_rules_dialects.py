@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import random
 import re
+from datetime import UTC, date, datetime
 
 import duckdb
+import polars as pl
 import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from test_rules_expression import entry, frame
 
+from fintel.domain.schema import ENTRIES, Type
 from fintel.errors import RuleError
+from fintel.frames import POLARS
+from fintel.rules.checks import read_expressions
+from fintel.rules.expression import mention_column
+from fintel.rules.loader import load
+from fintel.rules.model import ValueList
 
 NUMBERS = ("amount amount_base party_age local_hour :max :share :low 0 1 3 0.1 50 2.5".split()) + [
     "extract(hour from booked_at)",
@@ -107,3 +116,51 @@ def test_random_expressions_agree(connection, expression):
         raise
     theirs = [row[0] for row in found]
     assert ours == theirs
+
+
+def random_entries(library, rows: int) -> pl.DataFrame:
+    """Entries with every column filled from what rules compare it with, and with nulls."""
+    pool = random.Random(7)
+    listed = sorted({v for found in library.lists.values() if isinstance(found, ValueList) for v in found.values})
+    numbers = [0.01, 9.99, 50.0, 99.99, 100.0, 150.0, 200.0, 950.0, 1000.0, 3000.0, 9500.0, 9999.99, 10000.0, 250000.0]
+
+    def value(column):
+        if pool.random() < 0.15:
+            return None
+        if column.values:
+            return pool.choice(column.values)
+        if column.type in (Type.MONEY, Type.FLOAT):
+            return pool.choice(numbers)
+        if column.type is Type.INT:
+            return pool.choice([0, 1, 5, 6, 16, 17, 18, 20, 21, 22, 23, 25, 30, 60, 90, 179, 180, 365, 4000])
+        if column.type is Type.TIMESTAMP:
+            return datetime(2025, pool.randint(1, 12), pool.randint(1, 28), pool.randint(0, 23), tzinfo=UTC)
+        if column.type is Type.DATE:
+            return date(2025, pool.randint(1, 12), pool.randint(1, 28))
+        return pool.choice([*listed, "student", "a", "b", "", "Ünïcode it's"])
+
+    schema = {c.name: pl.Float64 if c.type is Type.MONEY else POLARS[c.type] for c in ENTRIES.columns}
+    return pl.DataFrame({c.name: [value(c) for _ in range(rows)] for c in ENTRIES.columns}, schema=schema)
+
+
+def test_every_expression_of_the_packs_means_the_same_in_both_engines():
+    library, _ = load()
+    expressions = {}
+    for rule in library.rules:
+        reading = read_expressions(rule, library)
+        for expression in (reading.anchor, *reading.wheres.values()):
+            expressions.setdefault(expression.text, expression)
+    mentions = sorted({mention_column(*m) for e in expressions.values() for m in e.mentions})
+    data = random_entries(library, 3000).with_columns(
+        pl.Series(name, random.Random(name).choices([True, False, None], k=3000), dtype=pl.Boolean) for name in mentions
+    )
+    with duckdb.connect() as opened:
+        opened.execute("set timezone = 'UTC'")
+        opened.register("entries", data)
+        for text, expression in expressions.items():
+            ours = data.select(expression.polars.alias("x").sum(), n=expression.polars.is_null().sum()).row(0)
+            theirs = opened.sql(
+                f"select count(*) filter (where {text}), count(*) filter (where ({text}) is null) from entries"
+            )
+            assert ours == theirs.fetchall()[0], text
+    assert len(expressions) > 20
