@@ -78,7 +78,8 @@ def write_draft(
     ]
     if table.rows < table.of:
         message = f"the attachment holds {table.rows} of {table.of} payments: 1 MB is its limit"
-        findings.append(Diagnostic("S131", message, severity=Severity.WARNING))
+        hint = "the narrative says that all are listed: change it, or shorten the period"
+        findings.append(Diagnostic("S131", message, hint=hint))
     if schema is not None:
         findings += schema_errors(drawn.xml, schema)
         words = "The XML was checked against the given XSD of FinCEN."

@@ -117,7 +117,7 @@ def _compared(case: Case, clause: CaseClause) -> Iterable[Sentence]:
         return
     if ranked and clause.peer_percentile is not None and clause.peer_percentile >= 50:
         share = f"{int(clause.peer_percentile * 10) / 10:g} percent"
-        text += f"; the highest such value of {share} of comparable accounts is lower"
+        text += f"; this is more than the highest such value at {share} of comparable accounts"
         facts.append(Fact("peers", share, "comparable accounts"))
     yield Sentence("Why", f"{text}.", clause.evidence, tuple(facts))
 

@@ -124,6 +124,9 @@ def _suspicious(sheet: Sheet, activity: etree._Element, case: Case, on: date) ->
         sheet.put(element, "AmountUnknownIndicator", YES)
         why = "some payments have no value in US dollars; load rates or set base_currency to USD"
         sheet.lacks("rates", "suspicious activity, total amount", why)
+    elif case.truncated:
+        why = "a lower bound: the run kept fewer rows than made its values"
+        sheet.lacks("evidence", "suspicious activity, total amount", why)
     first, last = case.period
     sheet.put(element, "SuspiciousActivityFromDateText", first.strftime("%Y%m%d"))
     sheet.put(element, "SuspiciousActivityToDateText", last.strftime("%Y%m%d"))

@@ -177,7 +177,7 @@ def _introduction(case: Case, filer: Filer, on: date) -> Iterable[Sentence]:
         _ids(rows),
         (Fact("payments", number, PAYMENTS), Fact("filer", says, "filer settings")),
     )
-    yield Sentence(part, f"{span} they moved {total}.", _ids(rows), (*facts, *sums))
+    yield Sentence(part, f"{span} they moved {least}{total}.", _ids(rows), (*facts, *sums))
 
 
 def _described(person: Person) -> tuple[str, tuple[Fact, ...]]:
