@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from fintel.feeds.synthetic import geography as geo
-from fintel.feeds.synthetic.geography import Ints
+from fintel.feeds.synthetic.geography import Floats, Ints
 from fintel.feeds.synthetic.words import MERCHANTS
 from fintel.feeds.synthetic.world import INDUSTRY, OCCUPATION, PRODUCT, Bools, Generator, World
 
@@ -98,7 +98,7 @@ class Circumstances:
         p.family[src[related]], p.culture[src[related]] = p.family[dst[related]], p.culture[dst[related]]
         p.given[src] %= 8
         self.kin_day = rng.integers(1, 29, m)
-        self.kin_usd = np.round(np.exp(rng.normal(5.2, 0.7, m)))
+        self.kin_usd: Floats = np.round(np.exp(rng.normal(5.2, 0.7, m))).astype(np.float64)
         self.kin_again = rng.random(m) < 0.35
 
     def _trade(self, rng: Generator) -> None:

@@ -89,7 +89,8 @@ def generate(
     routine = Routine(world, seed)
     register = Register()
     planned = Ledger()
-    plant(world, routine, register, planned, seed)
+    for ledger in (part for side in plant(world, routine, register, seed) for part in side):
+        planned.extend(ledger.columns())
     routine.measure()
     writer = _Writer(folder, format)
     tables = Profiles(world, seed)

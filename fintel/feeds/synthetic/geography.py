@@ -49,15 +49,26 @@ _US = (
 
 COUNTRIES: tuple[Country, ...] = (
     Country("US", "USD", "en", "en", 0.54, 0.0, 1.0, _US),
-    Country("CA", "CAD", "en", "en", 0.10, 0.0, 1.0, ("Toronto/ON/-300/us", "Montreal/QC/-300/us", "Winnipeg/MB/-360/us", "Calgary/AB/-420/us", "Vancouver/BC/-480/us", "Halifax/NS/-240/us")),
-    Country("GB", "GBP", "en", "en", 0.09, 0.02, 0.95, ("London//0/eu", "Manchester//0/eu", "Leeds//0/eu", "Glasgow//0/eu", "Bristol//0/eu")),
-    Country("AU", "AUD", "en", "en", 0.06, 0.01, 1.0, ("Sydney/NSW/600/au", "Melbourne/VIC/600/au", "Brisbane/QLD/600/none", "Perth/WA/480/none")),
-    Country("DE", "EUR", "de", "de", 0.05, 0.02, 0.9, ("Berlin//60/eu", "Hamburg//60/eu", "Köln//60/eu", "München//60/eu")),
-    Country("PH", "PHP", "tl", "tl", 0.08, 0.27, 0.3, ("Manila//480/none", "Cebu//480/none", "Davao//480/none", "Iligan//480/none", "Angeles//480/none")),
-    Country("MX", "MXN", "es", "es", 0.05, 0.16, 0.45, ("Ciudad de México//-360/none", "Guadalajara//-360/none", "Tijuana//-480/us", "Puebla//-360/none")),
-    Country("TH", "THB", "th", "th", 0.03, 0.08, 0.4, ("Bangkok//420/none", "Chiang Mai//420/none", "Pattaya//420/none")),
+    Country("CA", "CAD", "en", "en", 0.10, 0.0, 1.0,
+            ("Toronto/ON/-300/us", "Montreal/QC/-300/us", "Winnipeg/MB/-360/us", "Calgary/AB/-420/us",
+             "Vancouver/BC/-480/us", "Halifax/NS/-240/us")),
+    Country("GB", "GBP", "en", "en", 0.09, 0.02, 0.95,
+            ("London//0/eu", "Manchester//0/eu", "Leeds//0/eu", "Glasgow//0/eu", "Bristol//0/eu")),
+    Country("AU", "AUD", "en", "en", 0.06, 0.01, 1.0,
+            ("Sydney/NSW/600/au", "Melbourne/VIC/600/au", "Brisbane/QLD/600/none", "Perth/WA/480/none")),
+    Country("DE", "EUR", "de", "de", 0.05, 0.02, 0.9,
+            ("Berlin//60/eu", "Hamburg//60/eu", "Köln//60/eu", "München//60/eu")),
+    Country("PH", "PHP", "tl", "tl", 0.08, 0.27, 0.3,
+            ("Manila//480/none", "Cebu//480/none", "Davao//480/none", "Iligan//480/none",
+             "Angeles//480/none")),
+    Country("MX", "MXN", "es", "es", 0.05, 0.16, 0.45,
+            ("Ciudad de México//-360/none", "Guadalajara//-360/none", "Tijuana//-480/us",
+             "Puebla//-360/none")),
+    Country("TH", "THB", "th", "th", 0.03, 0.08, 0.4,
+            ("Bangkok//420/none", "Chiang Mai//420/none", "Pattaya//420/none")),
     Country("IN", "INR", "hi", "en", 0.0, 0.12, 0.25, ("Mumbai//330/none", "Kochi//330/none", "Ludhiana//330/none")),
-    Country("CO", "COP", "es", "es", 0.0, 0.07, 0.35, ("Medellín//-300/none", "Cali//-300/none", "Bogotá//-300/none")),
+    Country("CO", "COP", "es", "es", 0.0, 0.07, 0.35,
+            ("Medellín//-300/none", "Cali//-300/none", "Bogotá//-300/none")),
     Country("DO", "DOP", "es", "es", 0.0, 0.06, 0.4, ("Santo Domingo//-240/none", "Santiago//-240/none")),
     Country("GH", "GHS", "gh", "en", 0.0, 0.04, 0.3, ("Accra//0/none", "Kumasi//0/none")),
     Country("UA", "UAH", "uk", "uk", 0.0, 0.04, 0.35, ("Київ//120/eu", "Львів//120/eu")),
@@ -81,14 +92,14 @@ DIGITS: Ints = np.array([CURRENCIES[n][2] for n in CURRENCY_NAMES], dtype=np.int
 COUNTRY_CURRENCY: Ints = np.array([CURRENCY[c.currency] for c in COUNTRIES], dtype=np.int64)
 PRICE: Floats = np.array([c.price for c in COUNTRIES])
 
-CITIES = tuple((i, *(part for part in text.split("/"))) for i, c in enumerate(COUNTRIES) for text in c.cities)
-CITY_COUNTRY: Ints = np.array([c[0] for c in CITIES], dtype=np.int64)
-CITY_NAMES = tuple(str(c[1]) for c in CITIES)
-CITY_STATES = tuple(str(c[2]) for c in CITIES)
-CITY_OFFSET: Ints = np.array([int(c[3]) for c in CITIES], dtype=np.int64)
-CITY_RULE = tuple(str(c[4]) for c in CITIES)
-FIRST_CITY: Ints = np.array([int(np.flatnonzero(i == CITY_COUNTRY)[0]) for i in range(len(COUNTRIES))])
+CITIES = tuple(text.split("/") for c in COUNTRIES for text in c.cities)
 CITY_COUNT: Ints = np.array([len(c.cities) for c in COUNTRIES], dtype=np.int64)
+FIRST_CITY: Ints = np.cumsum(CITY_COUNT) - CITY_COUNT
+CITY_COUNTRY: Ints = np.repeat(np.arange(len(COUNTRIES)), CITY_COUNT)
+CITY_NAMES = tuple(c[0] for c in CITIES)
+CITY_STATES = tuple(c[1] for c in CITIES)
+CITY_OFFSET: Ints = np.array([int(c[2]) for c in CITIES], dtype=np.int64)
+CITY_RULE = tuple(c[3] for c in CITIES)
 
 
 def _sunday(year: int, month: int, nth: int) -> date:
@@ -123,7 +134,8 @@ def rates(rng: np.random.Generator, days: int) -> Floats:
     """US dollars for one unit by day and currency, shape (days, currencies): a slow random walk."""
     volatility = np.array([CURRENCIES[n][1] for n in CURRENCY_NAMES])
     steps = rng.normal(0.0, 1.0, (days, len(CURRENCY_NAMES))) * volatility / np.sqrt(365.0)
-    return np.round(np.exp(np.cumsum(steps, axis=0)) / PER_USD, 10)
+    found: Floats = np.round(np.exp(np.cumsum(steps, axis=0)) / PER_USD, 10)
+    return found
 
 
 def to_cents(usd: Floats, currency: Ints, roundness: Floats | float = 0.0) -> Ints:
@@ -133,4 +145,5 @@ def to_cents(usd: Floats, currency: Ints, roundness: Floats | float = 0.0) -> In
     step = 10.0 ** np.floor(np.log10(local)) / np.where(np.asarray(roundness) >= 2, 2.0, 20.0)
     smallest = 10.0 ** -DIGITS[currency]
     step = np.maximum(np.where(np.asarray(roundness) > 0, step, smallest), smallest)
-    return np.maximum(np.rint(np.rint(local / step) * step * 100.0), 1.0).astype(np.int64)
+    cents: Ints = np.maximum(np.rint(np.rint(local / step) * step * 100.0), 1.0).astype(np.int64)
+    return cents

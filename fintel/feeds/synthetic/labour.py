@@ -20,7 +20,7 @@ def plant(s: Stage) -> None:
     n = len(who)
     schemes = s.register.open("HT-LABOUR", "controller", n)
     s.register.members(schemes, who)
-    s.quieten(who, 0.1, 1.2)
+    s.quieten(who, 0.1, 1.0)
     sort = np.arange(n) % 3
     first, last = s.span(n, 50, 110)
     # Wages of three to six names into one account.
@@ -35,7 +35,7 @@ def plant(s: Stage) -> None:
         pay=0.6,
     )
     # Workers whose wages go on to the controller, or who pay instalments out of them.
-    size = np.where(pooled, 0, s.counts(n, 5, 0.3, 3, 9))
+    size = np.where(pooled, 0, s.counts(n, 4, 0.3, 3, 8))
     group = np.repeat(np.arange(n), size)
     workers = w.take(s.rng, s.people(ages=(18, 55)), len(group))
     group = group[: len(workers)]
@@ -58,6 +58,30 @@ def plant(s: Stage) -> None:
         scheme=schemes,
         kinds={"recruit": 0.35, "loan": 0.2, "none": 0.3, "rent": 0.15},
     )
+    _queue(s, workers[bounced], group[bounced], first, last, schemes)
+
+
+def _queue(s: Stage, workers: Ints, group: Ints, first: Floats, last: Floats, schemes: Ints) -> None:
+    """In half of the groups the workers' cards are used one after another at one machine, monthly."""
+    used = s.chance(len(schemes), 0.5)[group]
+    workers, group = workers[used], group[used]
+    turn = np.arange(len(workers)) - np.searchsorted(group, group)
+    day, hour = np.floor(s.uniform(len(schemes), 0, 20)), s.uniform(len(schemes), 9, 22)
+    for month in range(int(s.w.days // 30)):
+        at = np.floor(first)[group] + day[group] + 30 * month
+        on = at < last[group]
+        n = int(on.sum())
+        s.cash(
+            at[on],
+            hour[group[on]] + turn[on] / 25.0,
+            s.around(n, 160.0, 0.3),
+            workers[on],
+            incoming=np.zeros(n, dtype=bool),
+            machine=np.ones(n, dtype=bool),
+            site=schemes[group[on]],
+            city=s.w.city(workers[np.searchsorted(group, group)])[on],
+            scheme=schemes[group[on]],
+        )
 
 
 def mimic(s: Stage) -> None:
@@ -68,32 +92,30 @@ def mimic(s: Stage) -> None:
     who = w.take(s.rng, s.people(ages=(24, 70)), n)
     n = len(who)
     s.register.lookalikes("HT-LABOUR", who)
-    s.quieten(who, 0.3, 1.6)
-    first, last = np.zeros(n), np.full(n, w.days - 1.0)
-    _wages(s, who, s.choose(n, (1, 2, 3, 4), (5, 3, 2, 1)), first, last, nobody(n), pay=0.25)
+    s.quieten(who, 0.1, 1.3)
+    first, last = s.span(n, 55, 119)
+    _wages(s, who, s.choose(n, (1, 2, 3, 4), (3, 4, 3, 2)), first, last, nobody(n), pay=0.25, kin=0.8)
     # Families and house shares: part of the wage goes to one of them after pay day.
     n = s.number(0.012, 3)
     heads = w.take(s.rng, s.people(ages=(24, 70)), n)
     n = len(heads)
     s.register.lookalikes("HT-LABOUR", heads)
-    s.quieten(heads, 0.2, 1.4)
-    group = np.repeat(np.arange(n), s.choose(n, (2, 3, 4, 6), (3, 3, 2, 2)))
+    s.quieten(heads, 0.1, 1.2)
+    group = np.repeat(np.arange(n), s.choose(n, (3, 4, 6, 8), (3, 3, 2, 2)))
     workers = w.take(s.rng, s.people(ages=(18, 55)), len(group))
     group = group[: len(workers)]
-    s.register.lookalikes("HT-LABOUR", workers)
     s.routine.waged[workers] = False
     s.share_home(workers, heads[group], 0.5)
     s.quieten(workers, 0.05, 1.2)
-    wide = s.chance(n, 0.4)[group]
+    wide = s.chance(n, 0.2)[group]
     _pass_on(
         s,
         workers,
         group,
         heads,
-        np.zeros(n),
-        np.full(n, w.days - 1.0),
+        *s.span(n, 55, 119),
         np.where(wide, s.uniform(len(group), 0.4, 0.9), s.uniform(len(group), 0.1, 0.45)),
-        delay=np.where(s.chance(len(group), 0.6), 16.0, 60.0),
+        delay=np.where(s.chance(len(group), 0.35), 16.0, 70.0),
         scheme=nobody(n),
         kinds={"rent": 0.35, "club": 0.2, "loan": 0.15, "none": 0.3},
     )
@@ -102,7 +124,7 @@ def mimic(s: Stage) -> None:
     who = w.take(s.rng, s.people((*SENDING, "PH", "MX"), (24, 75)), n)
     n = len(who)
     s.register.lookalikes("HT-LABOUR", who)
-    s.quieten(who, 0.2, 1.4)
+    s.quieten(who, 0.1, 1.3)
     inst, payer = s.crowd(s.people() | w.elsewhere(SENDING), s.choose(n, (4, 6, 9, 12), (3, 3, 2, 1)))
     i, t, usd = s.collects(
         who,
@@ -145,18 +167,22 @@ def _cycle(s: Stage, first: Floats, last: Floats) -> tuple[Ints, Floats]:
     return i, first[i] + step[i] * turn + 0.0
 
 
-def _wages(s: Stage, who: Ints, names: Ints, first: Floats, last: Floats, scheme: Ints, pay: float) -> None:
+def _wages(
+    s: Stage, who: Ints, names: Ints, first: Floats, last: Floats, scheme: Ints, pay: float, kin: float = 0.0
+) -> None:
     """Wages of ``names`` others, each by own name, into ``who``; a share ``pay`` of it is taken out."""
     w = s.w
     if len(who) == 0:
         return
     inst, other = s.crowd(s.people(ages=(18, 60)), names)
+    if kin:
+        other = _relatives(s, who[inst], other, kin)
     firm = w.employers[s.rng.integers(0, len(w.employers), len(who))]
     second = w.employers[s.rng.integers(0, len(w.employers), len(inst))]
     firm_row = np.where(s.chance(len(inst), 0.6), firm[inst], second)
     j, day = _cycle(s, first[inst], last[inst])
     m = len(j)
-    usd = s.around(len(inst), 900, 0.3)[j] * np.exp(s.rng.normal(0, 0.05, m))
+    usd = s.around(len(inst), 800, 0.35)[j] * np.exp(s.rng.normal(0, 0.05, m))
     t, _ = s.pay(
         day,
         s.uniform(m, 1, 9),
@@ -170,6 +196,19 @@ def _wages(s: Stage, who: Ints, names: Ints, first: Floats, last: Floats, scheme
         named=w.party[other[j]],
     )
     _spend(s, who, inst[j], t, usd, pay, scheme)
+
+
+def _relatives(s: Stage, who: Ints, other: Ints, share: float) -> Ints:
+    """Where someone of the same household or, failing that, the same name is near, that one for ``other``."""
+    p = s.w.parties
+    people = np.arange(s.w.n_persons)
+    key = p.family[people] * 100 + p.culture[people]
+    order = np.argsort(key, kind="stable")
+    mine = p.family[s.w.party[who]] * 100 + p.culture[s.w.party[who]]
+    low = np.searchsorted(key[order], mine)
+    high = np.searchsorted(key[order], mine, side="right")
+    namesake = order[np.minimum(low + (s.rng.random(len(who)) * (high - low)).astype(np.int64), len(people) - 1)]
+    return np.where(s.chance(len(who), share) & (high > low), namesake, other)
 
 
 def _pass_on(

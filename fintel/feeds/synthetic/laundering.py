@@ -25,7 +25,7 @@ def _open(s: Stage, kind: str, pool: Bools, n: int) -> tuple[Ints, Ints]:
     who = s.w.take(s.rng, pool, n)
     schemes = s.register.open("ML-GENERAL", kind, len(who))
     s.register.members(schemes, who)
-    s.quieten(who, 0.1, 1.3)
+    s.quieten(who, 0.05, 1.0)
     return schemes, who
 
 
@@ -39,7 +39,7 @@ def _structuring(s: Stage, n: int) -> None:
         s,
         who,
         schemes,
-        usd=7800,
+        usd=7200,
         spread=0.35,
         cap=9950,
         sites=(2, 3, 4),
@@ -89,12 +89,12 @@ def _funnel(s: Stage, n: int) -> None:
 
 def _pass_through(s: Stage, n: int) -> None:
     schemes, who = _open(s, "pass-through", _anyone(s), n)
-    through(s, who, schemes, many=(1, 2, 3), usd=5200, times=4, share=(0.9, 1.0), delay=(2, 44), batch=(1, 1, 2))
+    through(s, who, schemes, many=(1, 2, 3), usd=3900, times=4, share=(0.9, 1.0), delay=(2, 44), batch=(1, 1, 2))
 
 
 def _fan(s: Stage, n: int) -> None:
     schemes, who = _open(s, "fan-in", _anyone(s), n)
-    through(s, who, schemes, many=(8, 11, 15), usd=1500, times=2, share=(0.85, 1.0), delay=(4, 60), batch=(4, 6, 8))
+    through(s, who, schemes, many=(8, 11, 15), usd=1200, times=2, share=(0.85, 1.0), delay=(4, 60), batch=(4, 6, 8))
 
 
 def _dormant(s: Stage, n: int) -> None:
@@ -106,7 +106,7 @@ def _dormant(s: Stage, n: int) -> None:
         who,
         schemes,
         many=(3, 5, 8),
-        usd=3200,
+        usd=2500,
         times=3,
         share=(0.85, 1.0),
         delay=(2, 40),
@@ -129,7 +129,7 @@ def _groups(s: Stage, kind: str, n: int, width: int) -> tuple[Ints, Ints]:
     table = s.rng.permuted(np.hstack([mine, others]), axis=1) if n else np.zeros((0, width), dtype=np.int64)
     schemes = s.register.open("ML-GENERAL", kind, n)
     s.register.members(np.repeat(schemes, own), mine.ravel())
-    s.quieten(mine.ravel(), 0.1, 1.3)
+    s.quieten(mine.ravel(), 0.1, 1.2)
     return schemes, table
 
 
@@ -206,7 +206,7 @@ def mimic(s: Stage) -> None:
         count=8,
         share=(0.7, 1.0),
         delay=(4, 90),
-        slow=0.35,
+        slow=0.75,
     )
     who = some(0.007, s.people(ages=(20, 75)))
     cash_in(
@@ -221,7 +221,7 @@ def mimic(s: Stage) -> None:
         count=11,
         share=(0.6, 1.0),
         delay=(4, 80),
-        slow=0.4,
+        slow=0.75,
         cash=0.3,
     )
     # Church and club collections: members pay cash in by name.
@@ -238,7 +238,7 @@ def mimic(s: Stage) -> None:
         count=12,
         share=(0.5, 1.0),
         delay=(5, 80),
-        slow=0.4,
+        slow=0.75,
         helpers=s.circle(s.people() | w.elsewhere(SENDING), len(who), 6),
     )
     # Property and car buyers, event funds, estates: in from few or many, then out.
@@ -248,12 +248,12 @@ def mimic(s: Stage) -> None:
         who,
         nobody(len(who)),
         many=(1, 2, 3),
-        usd=5000,
+        usd=4200,
         times=4,
         share=(0.75, 1.0),
         delay=(2, 60),
         batch=(1, 2, 4),
-        slow=0.35,
+        slow=0.75,
     )
     who = some(0.006, _anyone(s))
     through(
@@ -266,7 +266,7 @@ def mimic(s: Stage) -> None:
         share=(0.6, 1.0),
         delay=(4, 80),
         batch=(3, 6, 10),
-        slow=0.35,
+        slow=0.75,
         kinds={"club": 0.3, "charity": 0.2, "invoice": 0.25, "none": 0.25},
     )
     # Students and seasonal workers who come back to an account.
@@ -284,7 +284,7 @@ def mimic(s: Stage) -> None:
         delay=(2, 60),
         batch=(1, 2, 3),
         span=(6, 25),
-        slow=0.3,
+        slow=0.75,
         kinds={"support": 0.3, "school": 0.2, "loan": 0.2, "none": 0.3},
     )
     # Affiliates that lend to each other, and firms that trade in round sums.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
@@ -22,8 +24,8 @@ INSTRUMENT = {name: i for i, name in enumerate(INSTRUMENTS)}
 PURPOSES = ("SALA", "RENT", "EDUC", "FAMI", "GIFT", "UTIL", "SUPP", "CHAR", "LOAN", "SAVG")
 PURPOSE = {name: i for i, name in enumerate(PURPOSES)}
 
-Columns = dict[str, npt.NDArray[np.generic]]
-Array = npt.NDArray[np.generic]
+Array = npt.NDArray[Any]
+Columns = dict[str, Array]
 
 
 class Ledger:

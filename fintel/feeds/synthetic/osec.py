@@ -6,9 +6,10 @@ from __future__ import annotations
 import numpy as np
 
 from fintel.feeds.synthetic.behaviour import CASH, TRANSFER
-from fintel.feeds.synthetic.geography import OSEC_RECEIVING, Floats, Ints
+from fintel.feeds.synthetic.geography import FIRST_CITY, OSEC_RECEIVING, Floats, Ints
 from fintel.feeds.synthetic.scene import KIND
 from fintel.feeds.synthetic.stage import SENDING, Stage, nobody
+from fintel.feeds.synthetic.words import MCC_INDEX
 
 _PRIVATE = ("4816", "5734", "5967", "5968", "7273", "5816")
 _HOME = ("PH", "TH", "MX")
@@ -37,8 +38,8 @@ def plant(s: Stage) -> None:
     s.register.members(rings[ring], senders)
     s.register.members(rings[owner], receivers)
     s.share_home(receivers, receivers[np.searchsorted(owner, owner)], 0.4)
-    s.quieten(senders, 0.2, 1.6)
-    s.quieten(receivers, 0.2, 1.0)
+    s.quieten(senders, 0.15, 1.3)
+    s.quieten(receivers, 0.15, 0.9)
     table = _by_owner(owner, receivers, n, 3)[ring]
     first, last = s.span(len(ring), 18, 80)
     m = len(ring)
@@ -52,17 +53,17 @@ def plant(s: Stage) -> None:
         last,
         count,
         np.clip(s.around(m, 62.0, 0.5), 14.0, 170.0),
-        hour=s.hours(m, 0.62),
+        hour=s.hours(m, 0.68),
         wobble=s.uniform(m, 0.8, 2.5),
         kind=s.kinds(m, {"support": 0.36, "school": 0.2, "gift": 0.14, "none": 0.2, "handle": 0.05, "service": 0.05}),
         faithful=0.7,
         channel=s.remote(m),
-        growth=np.where(s.chance(m, 0.6), s.uniform(m, 0.3, 1.5), 0.0),
+        growth=np.where(s.chance(m, 0.68), s.uniform(m, 0.5, 1.8), 0.0),
         even=s.uniform(m, 0.55, 1.0),
         scheme=rings[ring],
     )
     own = senders < w.n_own
-    _life(s, senders[own], first[own], last[own], rings[ring][own], private=0.5, travel=0.18)
+    _life(s, senders[own], table[own], first[own], last[own], rings[ring][own], private=0.55, travel=0.2)
     start, end = s.span(len(owner), 20, 60)
     _receive(
         s,
@@ -89,9 +90,11 @@ def mimic(s: Stage) -> None:
     to = np.where(
         s.chance(n, 0.4)[:, None],
         s.circle(w.own(countries=_HOME), n, 3),
-        s.circle(w.abroad(OSEC_RECEIVING + ("IN", "GH", "UA")), n, 3),
+        s.circle(w.abroad((*OSEC_RECEIVING, "IN", "GH", "UA")), n, 3),
     )
-    s.kin(who, to[:, 0], 0.7)
+    s.kin(who, to[:, 0], 0.85)
+    for other in (1, 2):
+        s.kin(to[:, other], who, 0.8)
     s.register.lookalikes("OSEC", who)
     first, last = s.span(n, 25, 110)
     busy = s.chance(n, 0.5)
@@ -105,16 +108,16 @@ def mimic(s: Stage) -> None:
         last,
         count,
         np.clip(s.around(n, 66.0, 0.55), 14.0, 240.0),
-        hour=s.hours(n, 0.4),
+        hour=s.hours(n, 0.33),
         wobble=s.uniform(n, 0.8, 3.0),
         kind=s.kinds(n, {"support": 0.42, "school": 0.18, "gift": 0.14, "none": 0.2, "loan": 0.06}),
         faithful=0.7,
         channel=s.remote(n),
-        growth=np.where(s.chance(n, 0.4), s.uniform(n, 0.2, 1.2), 0.0),
+        growth=np.where(s.chance(n, 0.22), s.uniform(n, 0.2, 1.2), -0.2),
         even=s.uniform(n, 0.5, 1.0),
         scheme=nobody(n),
     )
-    _life(s, who, first, last, nobody(n), private=0.3, travel=0.15)
+    _life(s, who, to, first, last, nobody(n), private=0.3, travel=0.15)
     # People who pay several strangers abroad: tutors, artists, sponsored pupils; and who like privacy.
     n = s.number(0.008, 3)
     who = w.take(s.rng, s.people(ages=(19, 80)), n)
@@ -122,24 +125,25 @@ def mimic(s: Stage) -> None:
     s.register.lookalikes("OSEC", who)
     s.quieten(who, 0.2, 1.6)
     first, last = s.span(n, 25, 100)
+    strangers = s.circle(w.abroad(), n, 5)
     s.sends(
         who,
-        s.circle(w.abroad(), n, 5),
+        strangers,
         s.choose(n, (2, 3, 4, 5), (3, 3, 2, 1)),
         first,
         last,
         s.counts(n, 13, 0.5, 4, 50),
         np.clip(s.around(n, 50.0, 0.6), 10.0, 220.0),
-        hour=s.hours(n, 0.55),
+        hour=s.hours(n, 0.45),
         wobble=s.uniform(n, 0.8, 3.0),
         faithful=0.65,
         channel=s.remote(n),
-        growth=s.uniform(n, 0.0, 0.8),
+        growth=s.uniform(n, -0.2, 0.5),
         kind=s.kinds(n, {"service": 0.3, "school": 0.25, "invoice": 0.15, "handle": 0.1, "charity": 0.2}),
         even=s.uniform(n, 0.5, 1.0),
         scheme=nobody(n),
     )
-    _life(s, who, first, last, nobody(n), private=0.5, travel=0.15)
+    _life(s, who, strangers, first, last, nobody(n), private=0.5, travel=0.15)
     # Receivers: families with relatives abroad, tutors and sellers with foreign customers.
     n = s.number(0.02, 5)
     who = w.take(s.rng, w.own(countries=_HOME), n)
@@ -147,7 +151,7 @@ def mimic(s: Stage) -> None:
     s.register.lookalikes("OSEC", who)
     s.quieten(who, 0.2, 1.0)
     first, last = s.span(n, 20, 90)
-    quick = s.chance(n, 0.6)
+    quick = s.chance(n, 0.4)
     _receive(
         s,
         who,
@@ -160,6 +164,7 @@ def mimic(s: Stage) -> None:
         delay=np.where(quick, s.uniform(n, 2, 26), s.uniform(n, 30, 200)),
         share=np.where(quick, s.uniform(n, 0.75, 1.0), s.uniform(n, 0.3, 1.0)),
         night=0.35,
+        kin=0.75,
     )
 
 
@@ -178,20 +183,34 @@ def _by_owner(owner: Ints, accounts: Ints, n: int, width: int) -> Ints:
     return accounts[start[:, None] + np.arange(width)[None, :] % size[:, None]]
 
 
-def _life(s: Stage, who: Ints, first: Floats, last: Floats, scheme: Ints, *, private: float, travel: float) -> None:
+def _life(
+    s: Stage, who: Ints, to: Ints, first: Floats, last: Floats, scheme: Ints, *, private: float, travel: float
+) -> None:
     """Purchases online that some have, and a journey for some."""
     n = len(who)
     some = s.chance(n, private)
     s.extras(who, first, last, _PRIVATE, np.where(some, s.rng.poisson(4.0, n), 0), scheme)
-    away = s.chance(n, travel)
-    s.extras(
-        who,
-        np.maximum(last - 20, first),
-        last,
-        ("4511", "7011", "4121", "5944", "4722"),
-        np.where(away, s.rng.poisson(3.5, n), 0),
-        scheme,
-        0.2,
+    away = np.where(s.chance(n, travel), s.rng.poisson(4.5, n), 0)
+    i = np.repeat(np.arange(n), away)
+    m = len(i)
+    # The ticket is bought at home; the rest happens in a country that they send to.
+    codes = tuple(MCC_INDEX[c] for c in ("4511", "7011", "4121", "5944", "5812"))
+    mcc = s.choose(m, codes, (2, 2, 2, 1, 2))
+    day = last[i] - 20.0 * s.rng.random(m)
+    city = FIRST_CITY[s.w.country[to[i, 0]]]
+    s.buy(day, s.hours(m, 0.3), who[i], mcc, city=city, scheme=scheme[i])
+    j = np.repeat(np.arange(n), np.where(away > 0, s.rng.poisson(1.5, n), 0))
+    k = len(j)
+    no = np.zeros(k, dtype=bool)
+    s.cash(
+        last[j] - 18.0 * s.rng.random(k),
+        s.hours(k, 0.3),
+        s.around(k, 70.0, 0.5),
+        who[j],
+        incoming=no,
+        machine=~no,
+        city=FIRST_CITY[s.w.country[to[j, 0]]],
+        scheme=scheme[j],
     )
 
 
@@ -208,10 +227,12 @@ def _receive(
     delay: Floats,
     share: Floats,
     night: float,
+    kin: float = 0.0,
 ) -> None:
     """Small foreign credits besides those in ``got``, and how own receivers take them out."""
     n = len(who)
     inst, payer = s.crowd(s.w.elsewhere(SENDING), payers)
+    s.kin(payer, who[inst], kin)
     i, t, usd = s.collects(
         who,
         inst,

@@ -11,14 +11,20 @@ from fintel.feeds.synthetic.routine import Routine
 from fintel.feeds.synthetic.stage import Stage
 from fintel.feeds.synthetic.world import World
 
-_FAMILIES = (osec, sextortion, trafficking, labour, scams, laundering)
+FAMILIES = (osec, sextortion, trafficking, labour, scams, laundering)
 
 
-def plant(world: World, routine: Routine, register: Register, ledger: Ledger, seed: int) -> None:
-    """Add the payments of all schemes and look-alikes to ``ledger`` and write who they are down."""
-    for number, family in enumerate(_FAMILIES):
+def plant(world: World, routine: Routine, register: Register, seed: int) -> tuple[list[Ledger], list[Ledger]]:
+    """The payments of all schemes and of all look-alikes, one ledger a family of ``FAMILIES`` each.
+
+    Who they are is written into ``register``. Schemes choose their accounts first; look-alikes take from
+    what is left.
+    """
+    schemes, lookalikes = [Ledger() for _ in FAMILIES], [Ledger() for _ in FAMILIES]
+    for number, family in enumerate(FAMILIES):
         rng = np.random.default_rng([seed, 16, number])
-        family.plant(Stage(world, rng, ledger, routine, register))
-    for number, family in enumerate(_FAMILIES):
+        family.plant(Stage(world, rng, schemes[number], routine, register))
+    for number, family in enumerate(FAMILIES):
         rng = np.random.default_rng([seed, 17, number])
-        family.mimic(Stage(world, rng, ledger, routine, register))
+        family.mimic(Stage(world, rng, lookalikes[number], routine, register))
+    return schemes, lookalikes

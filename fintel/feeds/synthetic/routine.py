@@ -53,7 +53,10 @@ class Routine(Circumstances):
         return np.minimum(who, len(rate) - 1), day.astype(float)
 
     def _buys(self, scene: Scene, first: int, weights: Floats) -> None:
-        who, day = self._draw(scene, 0.17 * self.rate, weights, first)
+        who, day = self._draw(scene, 0.115 * self.rate, weights, first)
+        # Errands come together: one purchase often leads to others within hours.
+        errands = scene.rng.geometric(0.7, len(who))
+        who, day = np.repeat(who, errands), np.repeat(day, errands)
         n = len(who)
         # A third of one's purchases are of few favourite kinds: heavy tails in every category.
         mcc = np.searchsorted(self.mix, scene.rng.random(n))
@@ -147,7 +150,8 @@ class Routine(Circumstances):
         lo = np.searchsorted(w.country[near], w.country[who])
         hi = np.searchsorted(w.country[near], w.country[who], side="right")
         mixed = (who * 2654435761 + slot * 40503 + 12345) % 4294967291
-        return near[lo + mixed % np.maximum(hi - lo, 1)]
+        friend: Ints = near[lo + mixed % np.maximum(hi - lo, 1)]
+        return friend
 
     def _invoices(self, scene: Scene, first: int, weights: Floats) -> None:
         w = self.w
@@ -177,7 +181,7 @@ class Routine(Circumstances):
     def _affairs(self, scene: Scene, first: int, weights: Floats) -> None:
         """Now and then something large: a car, a tax bill, an inheritance, a family loan, money abroad."""
         w = self.w
-        who, day = self._draw(scene, 0.007 * self.rate[: w.n_persons], weights, first)
+        who, day = self._draw(scene, 0.016 * self.rate[: w.n_persons], weights, first)
         n = len(who)
         slot = scene.rng.integers(0, 10_000, n)
         firm = w.suppliers[scene.rng.integers(0, len(w.suppliers), n)]
@@ -186,7 +190,7 @@ class Routine(Circumstances):
         keep = other != who
         who, day, other, n = who[keep], day[keep], other[keep], int(keep.sum())
         incoming = scene.chance(n, 0.5)
-        usd = scene.around(n, 1400.0, 1.2) * np.sqrt(geo.PRICE[w.country[who]])
+        usd = scene.around(n, 1500.0, 1.25) * np.sqrt(geo.PRICE[w.country[who]])
         scene.pay(
             day,
             13.5 + scene.rng.normal(0, 3.5, n) + w.rhythm[who],
@@ -302,7 +306,7 @@ class Routine(Circumstances):
         scene.pay(
             np.full(n, float(day)),
             16.0 + scene.rng.normal(0, 4.5, n) + self.w.rhythm[who],
-            self.kin_usd[rows] * np.exp(scene.rng.normal(0, 0.15, n)),
+            self.kin_usd[rows].astype(np.float64) * np.exp(scene.rng.normal(0, 0.15, n)),
             who,
             self.kin_to[rows],
             channel=channel,
@@ -368,4 +372,5 @@ def _pay_day(today: date, serial: int, style: Ints, phase: Ints) -> Bools:
     biweekly = (style == 1) & ((serial + phase) % 14 == 0)
     weekly = (style == 2) & ((serial + phase % 3) % 7 == 1)
     twice = (style == 3) & (today.day in (15, 28))
-    return monthly | biweekly | weekly | twice
+    due: Bools = monthly | biweekly | weekly | twice
+    return due

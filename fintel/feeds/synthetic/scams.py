@@ -8,6 +8,7 @@ import numpy as np
 from fintel.feeds.synthetic.behaviour import CASH, EXCHANGE, REMITTANCE, TRANSFER
 from fintel.feeds.synthetic.geography import Floats, Ints
 from fintel.feeds.synthetic.ledger import CHANNEL, INSTRUMENT
+from fintel.feeds.synthetic.scene import KIND
 from fintel.feeds.synthetic.stage import SENDING, Stage, nobody
 
 _OUT = (EXCHANGE, REMITTANCE, TRANSFER, CASH)
@@ -26,7 +27,7 @@ def plant(s: Stage) -> None:
     s.register.members(schemes, who)
     new = s.chance(n, 0.5)
     _open_lately(s, who[new])
-    s.quieten(who, 0.05, 1.0)
+    s.quieten(who, 0.05, 0.9)
     first, last = s.span(n, 20, 75)
     pool = s.people(ages=(33, 86)) | w.elsewhere(SENDING)
     inst, payer = s.crowd(
@@ -40,7 +41,7 @@ def plant(s: Stage) -> None:
         s.counts(len(inst), 3, 0.4, 1, 8),
         first,
         last,
-        np.clip(s.around(n, 750, 0.6), 150, 4000),
+        np.clip(s.around(n, 560, 0.75), 70, 4000),
         kind=s.kinds(n, {"invest": 0.35, "romance": 0.25, "none": 0.25, "invoice": 0.15}),
         faithful=0.6,
         hour=s.hours(n, 0.25),
@@ -48,7 +49,7 @@ def plant(s: Stage) -> None:
         even=s.uniform(n, 0.4, 1.0),
         scheme=schemes,
         spread=0.6,
-        growth=s.uniform(n, 0.1, 0.8),
+        growth=s.uniform(n, 0.1, 0.6),
     )
     _raise(s, payer, inst, first, schemes)
     hop = w.take(s.rng, s.people(ages=(18, 60)), max(n // 3, 1))
@@ -90,6 +91,58 @@ def plant(s: Stage) -> None:
         even=np.full(m, 0.6),
         scheme=schemes[owner],
     )
+    _lured(s)
+
+
+def _lured(s: Stage) -> None:
+    """Victims who pay an exchange themselves: small trials, a bait return, then large and larger sums,
+    at the end called taxes or fees. Nobody here is a suspect."""
+    w = s.w
+    n = s.number(0.0006)
+    who = w.take(s.rng, s.people(ages=(33, 86)), n)
+    n = len(who)
+    schemes = s.register.open("SCAM-COMPOUND", "exchange", n)
+    s.register.victims(schemes, who)
+    first, last = s.span(n, 35, 80)
+    turn = first + (last - first) * 0.3
+    exchange = w.vasps[s.rng.integers(0, len(w.vasps), (n, 1))]
+    one = np.ones(n, dtype=np.int64)
+    small = s.around(n, 260, 0.4)
+    for start, end, times, usd, kind, growth in (
+        (first, turn, s.choose(n, (2, 3, 4), (1, 1, 1)), small, "none", 0.0),
+        (turn + 1, last, s.choose(n, (3, 4, 6), (1, 1, 1)), small * s.uniform(n, 4, 12), "none", 1.5),
+        (last - 2, last, s.choose(n, (0, 1, 2), (1, 2, 1)), small * s.uniform(n, 2, 6), "invest", 0.0),
+    ):
+        s.sends(
+            who,
+            exchange,
+            one,
+            start,
+            end,
+            times,
+            usd,
+            hour=s.hours(n, 0.3),
+            wobble=np.full(n, 2.5),
+            kind=np.full(n, KIND[kind]),
+            faithful=0.8,
+            channel=np.full(n, CHANNEL["vasp"]),
+            growth=np.full(n, growth),
+            even=np.full(n, 0.7),
+            scheme=schemes,
+        )
+    bait = s.chance(n, 0.6)
+    m = int(bait.sum())
+    s.pay(
+        turn[bait] + 0.5,
+        s.hours(m, 0.2),
+        (small * s.uniform(n, 1.0, 1.3))[bait],
+        exchange[bait, 0],
+        who[bait],
+        channel=CHANNEL["vasp"],
+        instrument=INSTRUMENT["credit_transfer"],
+        kind=np.full(m, KIND["none"]),
+        scheme=schemes[bait],
+    )
 
 
 def mimic(s: Stage) -> None:
@@ -110,7 +163,7 @@ def mimic(s: Stage) -> None:
         first,
         last,
         s.counts(m, 7, 0.6, 2, 40),
-        np.clip(s.around(m, 380, 1.0), 20, 6000),
+        np.clip(s.around(m, 560, 1.0), 20, 6000),
         hour=s.hours(m, 0.35),
         wobble=np.full(m, 3.0),
         kind=s.kinds(m, {"invest": 0.5, "none": 0.5}),
@@ -151,7 +204,7 @@ def _business(s: Stage, who: Ints, *, kinds: dict[str, float], many: int) -> Non
         s.counts(len(inst), 2.6, 0.5, 1, 8),
         first,
         last,
-        np.clip(s.around(n, 620, 0.8), 80, 5000),
+        np.clip(s.around(n, 720, 0.8), 80, 6000),
         kind=s.kinds(n, kinds),
         faithful=0.6,
         hour=s.hours(n, 0.2),
@@ -161,7 +214,7 @@ def _business(s: Stage, who: Ints, *, kinds: dict[str, float], many: int) -> Non
         spread=0.6,
         growth=s.uniform(n, -0.1, 0.5),
     )
-    quick = s.chance(n, 0.6)
+    quick = s.chance(n, 0.28)
     s.drains(
         who,
         i,

@@ -26,7 +26,7 @@ def plant(s: Stage) -> None:
     n = len(who)
     schemes = s.register.open("SEXTORTION", "collector", n)
     s.register.members(schemes, who)
-    s.quieten(who, 0.1, 1.4)
+    s.quieten(who, 0.1, 1.2)
     first, last = s.span(n, 12, 70)
     inst, payer = s.crowd(_young(s), s.counts(n, 11, 0.45, 5, 30))
     s.register.victims(schemes[inst], payer)
@@ -75,7 +75,7 @@ def plant(s: Stage) -> None:
         batch=s.choose(n, (2, 3, 5, 7), (3, 3, 2, 1)),
         share=s.uniform(n, 0.75, 1.0),
         delay=s.uniform(n, 3, 50),
-        route=s.choose(n, _ROUTES, (1, 1, 4, 4, 2)),
+        route=s.choose(n, _ROUTES, (2, 2, 3, 4, 2)),
         to=second,
         kind=s.kinds(n, {"none": 0.6, "support": 0.25, "loan": 0.15}),
         scheme=schemes,
@@ -86,7 +86,7 @@ def mimic(s: Stage) -> None:
     """Treasurers, resellers, coaches: many small payers, then money out for what it was raised for."""
     w = s.w
     n = s.number(0.03, 6)
-    who = w.take(s.rng, s.people((*SENDING, "PH"), (16, 66)), n)
+    who = w.take(s.rng, s.people((*SENDING, "PH"), (16, 56)), n)
     n = len(who)
     s.register.lookalikes("SEXTORTION", who)
     s.quieten(who, 0.1, 1.4)
@@ -112,7 +112,7 @@ def mimic(s: Stage) -> None:
         scheme=nobody(n),
         spread=0.5,
     )
-    quick = s.chance(n, 0.6)
+    quick = s.chance(n, 0.3)
     s.drains(
         who,
         i,
@@ -121,8 +121,10 @@ def mimic(s: Stage) -> None:
         batch=s.choose(n, (2, 4, 6, 9), (2, 3, 3, 2)),
         share=np.where(quick, s.uniform(n, 0.7, 1.0), s.uniform(n, 0.2, 0.8)),
         delay=np.where(quick, s.uniform(n, 3, 70), s.uniform(n, 80, 300)),
-        route=s.choose(n, _ROUTES, (2, 5, 2, 2, 3)),
-        to=w.suppliers[s.rng.integers(0, len(w.suppliers), n)],
+        route=s.choose(n, _ROUTES, (2, 4, 3, 3, 3)),
+        to=np.where(
+            s.chance(n, 0.35), s.circle(w.abroad(), n, 1)[:, 0], w.suppliers[s.rng.integers(0, len(w.suppliers), n)]
+        ),
         kind=s.kinds(n, {"invoice": 0.4, "none": 0.4, "club": 0.2}),
         scheme=nobody(n),
     )

@@ -26,7 +26,7 @@ class Stage(Behaviour):
 
     def number(self, rate: float, least: int = 1) -> int:
         """How many at ``rate`` for each own account, at least ``least``."""
-        return max(int(round(rate * self.w.n_own)), least)
+        return max(round(rate * self.w.n_own), least)
 
     def quieten(self, who: Ints, low: float, high: float) -> None:
         """Leave a part of everyday life, between ``low`` and ``high``."""

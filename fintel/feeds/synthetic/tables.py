@@ -81,11 +81,9 @@ class Tables:
         self.agent_index = w.country * 7 + w.agent
         self.account_ids = self._account_ids(rng)
         self.given, self.family, self.names = self._names()
-        self.texts = strings([text.removesuffix("#") if text.endswith("#") else text for text in w.phrases.texts])
         self.numbered = np.array(["#" in text for text in w.phrases.texts])
-        self.texts_number = [text.split("#") if "#" in text else [text, ""] for text in w.phrases.texts]
-        self.text_head = strings([parts[0] for parts in self.texts_number])
-        self.text_tail = strings([parts[1] for parts in self.texts_number])
+        self.text_head = strings([text.partition("#")[0] for text in w.phrases.texts])
+        self.text_tail = strings([text.partition("#")[2] for text in w.phrases.texts])
         self.numbers = strings([str(i) for i in range(10_000)])
         shops = [MERCHANTS[MCC[k]][4][i] for k, i in zip(w.shop_kind, w.shop_name, strict=True)]
         place = [geo.CITY_NAMES[c] if c >= 0 else "" for c in w.shop_city]
@@ -209,7 +207,7 @@ class Tables:
             "local_offset_minutes": pl.Series(col["offset"]).set(pl.Series(unclear), None),
             "amount": pl.Series(col["cents"] / 100.0).cast(MONEY),
             "currency": self.currencies.gather(col["currency"]),
-            **self._side("debtor", col["debtor"], np.where(col["debtor"] < 0, col["named"], -1), None),
+            **self._side("debtor", col["debtor"], np.where(col["debtor"] < 0, col["named"], -1), shop),
             **self._side("creditor", col["creditor"], np.where(col["debtor"] < 0, -1, col["named"]), shop),
             "channel": strings(list(CHANNELS)).gather(col["channel"]),
             "instrument": strings(list(INSTRUMENTS)).gather(col["instrument"]),
@@ -235,13 +233,13 @@ class Tables:
         out = pl.Series([None], dtype=pl.String).new_from_index(0, len(number))
         return out.scatter(rows, self.ids(number[rows])) if len(rows) else out
 
-    def _side(self, side: str, account: Ints, named: Ints, shop: Ints | None) -> dict[str, pl.Series]:
+    def _side(self, side: str, account: Ints, named: Ints, shop: Ints) -> dict[str, pl.Series]:
         w = self.w
         known = account >= 0
         party = np.where(known & self.shown_name[account], w.party[account], -1)
         name = pick(self.names, np.where(named >= 0, named, party))
-        if shop is not None:
-            name = name.zip_with(pl.Series(shop < 0), pick(self.merchants, shop))
+        # A merchant stands by name on the side that has no account.
+        name = name.zip_with(pl.Series(known | (shop < 0)), pick(self.merchants, shop))
         country = np.where(known & self.shown_country[account], w.country[account], -1)
         return {
             f"{side}_account_id": pick(self.account_ids, account),

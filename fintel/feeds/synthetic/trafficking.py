@@ -28,8 +28,8 @@ def plant(s: Stage) -> None:
     s.register.members(groups[group], who)
     s.register.members(groups[: len(collector)][has], collector[has])
     s.share_home(who, who[np.searchsorted(group, group)], 0.4)
-    s.quieten(who, 0.05, 0.9)
-    s.quieten(collector, 0.05, 0.6)
+    s.quieten(who, 0.05, 1.2)
+    s.quieten(collector, 0.05, 0.9)
     first, last = s.span(m, 20, 75)
     scheme = groups[group]
     road = s.chance(m, 0.75)
@@ -42,13 +42,19 @@ def plant(s: Stage) -> None:
         usd=s.around(m, 95, 0.3),
         deposit=s.uniform(m, 0.4, 1.6),
         ticket=s.around(m, 380, 0.35),
-        night=s.uniform(m, 0.2, 0.7),
+        night=s.uniform(m, 0.25, 0.8),
         around=2.5,
         scheme=scheme,
     )
     _adverts(s, who, first, last, s.rng.poisson(np.where(s.chance(m, 0.65), 6.0, 0.5)), scheme)
     s.extras(
-        who, first, last, ("6540", "4814", "4121", "5499", "5977", "5621", "5814"), s.rng.poisson(4.0, m), scheme, 0.35
+        who,
+        first,
+        last,
+        ("6540", "4814", "4121", "5499", "5977", "5621", "5814", "5411", "5411"),
+        s.rng.poisson(4.0, m),
+        scheme,
+        0.35,
     )
     _clients(s, who, first, last, scheme, groups, group, collector, has, fast=0.75)
     # Accounts in a victim's name: credits pass to the collector; the holder is not a suspect.
@@ -72,7 +78,7 @@ def mimic(s: Stage) -> None:
     rows.append(who)
     s.quieten(who, 0.05, 1.2)
     first, last = s.span(n, 30, 110)
-    trader = s.chance(n, 0.55)
+    trader = s.chance(n, 0.4)
     s.stays(
         who,
         first,
@@ -82,14 +88,14 @@ def mimic(s: Stage) -> None:
         usd=s.around(n, 92, 0.3),
         deposit=np.where(trader, s.uniform(n, 0.5, 1.8), 0.1),
         ticket=s.around(n, 360, 0.5),
-        night=s.uniform(n, 0.05, 0.5),
+        night=s.uniform(n, 0.0, 0.3),
         around=2.5,
         scheme=nobody(n),
     )
-    some = trader & s.chance(n, 0.6)
+    some = s.chance(n, 0.5)
     _lawful(s, who[some], first[some], last[some])
     # Therapists, cleaners, musicians, tutors: many private payers, small adverts, some work at night.
-    n = s.number(0.016, 4)
+    n = s.number(0.02, 4)
     who = w.take(s.rng, s.people(ages=(19, 66)), n)
     rows.append(who)
     n = len(who)
@@ -119,6 +125,8 @@ def mimic(s: Stage) -> None:
         machine=np.full(n, 0.85),
         scheme=nobody(n),
     )
+    some = s.chance(n, 0.4)
+    _lawful(s, who[some], first[some], last[some])
     # Flat-share collectors: rent shares of about 250 in, the whole rent out.
     n = s.number(0.008, 3)
     who = w.take(s.rng, s.people(ages=(19, 60)), n)
@@ -185,7 +193,7 @@ def _clients(
 ) -> None:
     """Private payers of about 250 each; most of it leaves soon, to the collector where there is one."""
     w, m = s.w, len(who)
-    inst, payer = s.crowd(s.people() | w.elsewhere(SENDING), s.counts(m, 13, 0.5, 4, 45))
+    inst, payer = s.crowd(s.people() | w.elsewhere(SENDING), s.counts(m, 10, 0.5, 3, 40))
     i, t, usd = s.collects(
         who,
         inst,
@@ -193,7 +201,7 @@ def _clients(
         s.choose(len(inst), (1, 2, 3), (7, 2, 1)),
         first,
         last,
-        np.clip(s.around(m, 210, 0.35), 60, 420),
+        np.clip(s.around(m, 195, 0.4), 60, 420),
         kind=s.kinds(m, {"none": 0.45, "service": 0.25, "social": 0.2, "gift": 0.1}),
         faithful=0.6,
         hour=s.hours(m, 0.55),
@@ -256,7 +264,7 @@ def _lawful(s: Stage, who: Ints, first: Floats, last: Floats) -> None:
         even=s.uniform(n, 0.6, 1.0),
         scheme=nobody(n),
     )
-    soon = s.chance(n, 0.5)
+    soon = s.chance(n, 0.3)
     savings = s.circle(s.people() | w.elsewhere(SENDING), n, 1)[:, 0]
     s.drains(
         who,

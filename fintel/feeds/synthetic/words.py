@@ -10,53 +10,65 @@ import numpy as np
 
 from fintel.feeds.synthetic.geography import Ints
 
-GIVEN: dict[str, str] = {
-    "en": "James Mary Robert Linda Michael Susan David Karen William Nancy Thomas Lisa Daniel Emma Matthew Olivia Mark Grace Paul Chloe Steven Hannah Andrew Zoe Kevin Megan Brian Sarah George Ruth Edward Amy Jason Laura Ryan Alice Jacob Diane Gary Joan",
-    "de": "Lukas Anna Jonas Lena Stefan Julia Tobias Sabine Markus Katrin Uwe Heike Felix Marie Jürgen Petra",
-    "tl": "Maria Jose Angelica Mark Jasmine John Rowena Rodel Marites Arnel Cristina Jericho Liza Ramil Aileen Danilo Girlie Nestor Joy Rommel Analyn Edwin Lorna Jun",
-    "es": "José María Juan Guadalupe Luis Rosa Carlos Ana Miguel Carmen Jorge Yolanda Rafael Lucía Pedro Elena Óscar Daniela Iván Paola Héctor Sofía Andrés Camila",
-    "th": "Somchai Malee Anong Niran Siriporn Chai Kanya Prasert Suda Wichai Ploy Narong Dao Arthit",
-    "hi": "Rahul Priya Amit Sunita Vijay Anita Suresh Lakshmi Rajesh Meena Imran Fatima Arjun Kavita Deepak Asha",
-    "gh": "Kwame Ama Kofi Akosua Yaw Abena Chidi Ngozi Emeka Amina Wanjiru Otieno Kojo Efua",
-    "uk": "Олена Іван Наталія Андрій Оксана Сергій Ірина Петро Elena Ion Ioana Andrei",
-    "fr": "Camille Julien Sophie Nicolas Isabelle Pierre Nathalie Hugo Chantal Rémi",
-    "zh": "Wing Mei Kai Ling Ho Yan Chun Wai",
-}
-FAMILY: dict[str, str] = {
-    "en": "Smith Johnson Williams Brown Jones Miller Davis Wilson Anderson Taylor Moore Martin Lee Clark Lewis Walker Hall Young King Wright Hill Green Adams Baker Nelson Carter Mitchell Roberts Turner Phillips Campbell Parker Evans Edwards Collins Stewart Morris Rogers Reed Cook Bell Murphy Bailey Cooper Ward Peterson Gray Watson Brooks Kelly Price Bennett Wood Barnes Ross Henderson Coleman Jenkins Perry Powell",
-    "de": "Müller Schmidt Schneider Fischer Weber Meyer Wagner Becker Schulz Hoffmann Koch Richter Klein Wolf Neumann Schwarz Braun Krüger",
-    "tl": "Santos Reyes Cruz Bautista Ocampo Garcia Mendoza Torres Villanueva Ramos Aquino Castillo Flores Dela-Cruz Navarro Salazar Mercado Pascual Domingo Soriano Manalo Dizon Abad Ignacio Magsaysay Evangelista",
-    "es": "Hernández García Martínez López González Pérez Rodríguez Sánchez Ramírez Torres Flores Rivera Gómez Díaz Cruz Morales Ortiz Gutiérrez Chávez Ruiz Vargas Castro Mejía Rosario Peña Polanco Restrepo Zapata",
-    "th": "Saetang Srisuk Thongchai Boonmee Chaiyasit Wongsa Rattana Suwan Phromma Kaewta",
-    "hi": "Sharma Patel Singh Kumar Nair Khan Reddy Gupta Das Menon Iyer Ali Joseph Thomas",
-    "gh": "Mensah Owusu Asante Boateng Osei Okafor Adeyemi Balogun Eze Mwangi Ochieng Appiah",
-    "uk": "Шевченко Коваленко Бондаренко Ткаченко Мельник Popescu Ionescu Dumitru Кравець Лисенко",
-    "fr": "Dubois Laurent Moreau Lefebvre Girard Mercier Fontaine Chevalier",
-    "zh": "Chan Wong Cheung Lau Leung Ng Kwok Tang",
-}
+
+def _names(table: str) -> dict[str, str]:
+    """Lines of 'culture name name …' as one text of names by culture."""
+    found: dict[str, str] = {}
+    for line in table.strip().splitlines():
+        culture, names = line.split(" ", 1)
+        found[culture] = f"{found[culture]} {names}" if culture in found else names
+    return found
+
+
+def _texts(table: str) -> dict[str, dict[str, tuple[str, ...]]]:
+    """Lines of 'kind language text; text; …' as texts by kind and language."""
+    found: dict[str, dict[str, tuple[str, ...]]] = {}
+    for line in table.strip().splitlines():
+        kind, language, texts = line.split(" ", 2)
+        run = found.setdefault(kind, {})
+        run[language] = (*run.get(language, ()), *texts.split("; "))
+    return found
+
+
+GIVEN = _names("""
+en James Mary Robert Linda Michael Susan David Karen William Nancy Thomas Lisa Daniel Emma Matthew Olivia Mark
+en Grace Paul Chloe Steven Hannah Andrew Zoe Kevin Megan Brian Sarah George Ruth Edward Amy Jason Laura Ryan
+en Alice Jacob Diane Gary Joan
+de Lukas Anna Jonas Lena Stefan Julia Tobias Sabine Markus Katrin Uwe Heike Felix Marie Jürgen Petra
+tl Maria Jose Angelica Mark Jasmine John Rowena Rodel Marites Arnel Cristina Jericho Liza Ramil Aileen Danilo
+tl Girlie Nestor Joy Rommel Analyn Edwin Lorna Jun
+es José María Juan Guadalupe Luis Rosa Carlos Ana Miguel Carmen Jorge Yolanda Rafael Lucía Pedro Elena Óscar
+es Daniela Iván Paola Héctor Sofía Andrés Camila
+th Somchai Malee Anong Niran Siriporn Chai Kanya Prasert Suda Wichai Ploy Narong Dao Arthit
+hi Rahul Priya Amit Sunita Vijay Anita Suresh Lakshmi Rajesh Meena Imran Fatima Arjun Kavita Deepak Asha
+gh Kwame Ama Kofi Akosua Yaw Abena Chidi Ngozi Emeka Amina Wanjiru Otieno Kojo Efua
+uk Олена Іван Наталія Андрій Оксана Сергій Ірина Петро Elena Ion Ioana Andrei
+fr Camille Julien Sophie Nicolas Isabelle Pierre Nathalie Hugo Chantal Rémi
+zh Wing Mei Kai Ling Ho Yan Chun Wai
+""")
+FAMILY = _names("""
+en Smith Johnson Williams Brown Jones Miller Davis Wilson Anderson Taylor Moore Martin Lee Clark Lewis Walker
+en Hall Young King Wright Hill Green Adams Baker Nelson Carter Mitchell Roberts Turner Phillips Campbell Parker
+en Evans Edwards Collins Stewart Morris Rogers Reed Cook Bell Murphy Bailey Cooper Ward Peterson Gray Watson
+en Brooks Kelly Price Bennett Wood Barnes Ross Henderson Coleman Jenkins Perry Powell
+de Müller Schmidt Schneider Fischer Weber Meyer Wagner Becker Schulz Hoffmann Koch Richter Klein Wolf Neumann
+de Schwarz Braun Krüger
+tl Santos Reyes Cruz Bautista Ocampo Garcia Mendoza Torres Villanueva Ramos Aquino Castillo Flores Dela-Cruz
+tl Navarro Salazar Mercado Pascual Domingo Soriano Manalo Dizon Abad Ignacio Magsaysay Evangelista
+es Hernández García Martínez López González Pérez Rodríguez Sánchez Ramírez Torres Flores Rivera Gómez Díaz Cruz
+es Morales Ortiz Gutiérrez Chávez Ruiz Vargas Castro Mejía Rosario Peña Polanco Restrepo Zapata
+th Saetang Srisuk Thongchai Boonmee Chaiyasit Wongsa Rattana Suwan Phromma Kaewta
+hi Sharma Patel Singh Kumar Nair Khan Reddy Gupta Das Menon Iyer Ali Joseph Thomas
+gh Mensah Owusu Asante Boateng Osei Okafor Adeyemi Balogun Eze Mwangi Ochieng Appiah
+uk Шевченко Коваленко Бондаренко Ткаченко Мельник Popescu Ionescu Dumitru Кравець Лисенко
+fr Dubois Laurent Moreau Lefebvre Girard Mercier Fontaine Chevalier
+zh Chan Wong Cheung Lau Leung Ng Kwok Tang
+""")
 CULTURES = tuple(GIVEN)
-STREETS = [
-    "Oak",
-    "Maple",
-    "Cedar",
-    "Hill",
-    "Lake",
-    "Park",
-    "River",
-    "Church",
-    "Mill",
-    "Station",
-    "North",
-    "South",
-    "Garden",
-    "Market",
-    "Bridge",
-    "School",
-    "Chapel",
-    "Orchard",
-    "Harbour",
-    "Spring",
-]
+STREETS = (
+    "Oak", "Maple", "Cedar", "Hill", "Lake", "Park", "River", "Church", "Mill", "Station",
+    "North", "South", "Garden", "Market", "Bridge", "School", "Chapel", "Orchard", "Harbour", "Spring",
+)  # fmt: skip
 TRADES: dict[str, tuple[str, ...]] = {
     "restaurant": ("Kitchen", "Diner", "Grill", "Bistro"), "shop": ("Store", "Market", "Trading"),
     "salon": ("Hair Studio", "Beauty Salon", "Barber"), "spa": ("Wellness Spa", "Massage Therapy"),
@@ -77,26 +89,85 @@ OCCUPATIONS = (
 )  # fmt: skip
 
 #: kind → language → texts. '#' becomes a number. English stands in where a language is missing.
-TEXTS: dict[str, dict[str, tuple[str, ...]]] = {
-    "wage": {"en": ("salary", "wages", "payroll #", "pay period #", "weekly pay"), "de": ("Lohn", "Gehalt #"), "es": ("nómina", "salario quincena"), "tl": ("sahod", "salary cutoff #"), "th": ("เงินเดือน",), "fr": ("salaire",)},
-    "rent": {"en": ("rent", "rent flat #", "monthly rent", "rent unit #", "accommodation"), "de": ("Miete", "Miete Wohnung #"), "es": ("renta", "alquiler"), "tl": ("upa sa bahay", "rent"), "th": ("ค่าเช่า",)},
-    "bill": {"en": ("electricity acct #", "water bill #", "internet #", "phone bill", "insurance #"), "de": ("Strom #", "Versicherung #"), "es": ("luz #", "agua #"), "tl": ("bayad kuryente", "load #")},
-    "social": {"en": ("dinner", "pizza night 🍕", "drinks", "thanks!", "taxi split", "bday present", "groceries half", "concert tix", "🍕🍕", "cheese board 🧀", "lunch", "for last night's food", "football subs", "tots nursery snack money", "school girl costume refund", "candy 🍭", "baby shower 🍼", "see you sat", "cp rent half"), "de": ("Danke", "Essen", "Geschenk"), "es": ("cena", "gracias", "mi parte", "taxi"), "tl": ("salamat", "bayad utang", "ambag", "pang-meryenda"), "th": ("ค่าอาหาร", "ขอบคุณ"), "fr": ("resto", "merci")},
-    "support": {"en": ("family support", "allowance", "allotment", "medical bills", "school expenses", "living expenses", "for mama", "medicine", "help for house", "gift", "uniforms", "education"), "tl": ("padala", "sustento", "baon", "pang-ospital", "gamot", "para kay nanay", "allowance ng bata"), "es": ("ayuda familiar", "medicina", "para la casa", "manutención"), "th": ("ค่ารักษา", "ให้แม่"), "uk": ("допомога родині", "на ліки"), "fr": ("aide familiale",), "de": ("Unterstützung Familie",)},
-    "school": {"en": ("school fees", "tuition", "school fees term #", "uniform", "school expenses", "tuition fee stud #"), "tl": ("matrikula", "tuition #", "pang-enroll"), "es": ("matrícula", "colegiatura #"), "th": ("ค่าเทอม",), "de": ("Schulgeld #", "Kita Beitrag"), "fr": ("frais scolaires",)},
-    "gift": {"en": ("gift", "happy birthday", "xmas present", "wedding gift", "merry christmas", "tip"), "es": ("regalo", "feliz cumple"), "tl": ("regalo", "aguinaldo"), "de": ("Geschenk",), "fr": ("cadeau",)},
-    "loan": {"en": ("loan repayment", "owed #", "loan", "installment #", "advance"), "es": ("préstamo", "abono #"), "tl": ("hulog #", "bayad utang", "5-6 hulog")},
-    "invoice": {"en": ("invoice #", "INV-#", "order #", "PO # part payment", "services rendered", "contract #", "consulting #"), "de": ("Rechnung #", "RE-#"), "es": ("factura #",), "fr": ("facture #",)},
-    "service": {"en": ("massage", "massage thu", "cleaning", "tutoring", "garden work", "hair", "entertainment", "personal training", "booking", "companion visit", "1h", "session #"), "de": ("Massage", "Nachhilfe"), "es": ("masaje", "limpieza"), "tl": ("masahe", "labada"), "th": ("นวด",)},
-    "handle": {"en": ("ig @user#", "snap @mia#", "for @streamer#", "subs @art#", "tg @kay#", "discord nitro #", "custom art @draws#")},
-    "club": {"en": ("membership #", "team kit", "subs spring", "trip deposit", "raffle", "dues", "bus trip", "house kitty", "utilities share"), "de": ("Mitgliedsbeitrag", "Klassenkasse"), "es": ("tanda #", "cooperación", "cuota"), "tl": ("paluwagan #", "ambag", "hulog #")},
-    "charity": {"en": ("donation", "offering", "tithe", "relief appeal #", "sponsor child #"), "es": ("ofrenda", "donativo"), "tl": ("ikapu", "donasyon"), "de": ("Spende",)},
-    "invest": {"en": ("investment", "account top up #", "trading deposit", "taxes", "fees", "withdrawal fee", "release fee", "unlock penalty", "crypto", "wallet #")},
-    "romance": {"en": ("for hospital emergency", "customs fee", "plane ticket", "help till friday", "for my love", "legal fees", "loan", "visa costs")},
-    "recruit": {"en": ("placement fee", "agency fee #", "recruitment fee", "visa", "passport", "training", "housing deduction", "transport fee", "advance", "debt #"), "tl": ("placement fee", "hulog agency #"), "es": ("cuota agencia", "visa")},
-    "plead": {"en": ("please stop", "delete the video", "last time please")},
-    "sale": {"en": ("tickets", "sneakers", "phone case", "used bike", "item #", "game skin", "textbook", "shipping #"), "de": ("Kleinanzeige #",), "es": ("artículo #",), "tl": ("bayad order #",)},
-}  # fmt: skip
+TEXTS = _texts("""
+wage en salary; wages; payroll #; pay period #; weekly pay
+wage de Lohn; Gehalt #
+wage es nómina; salario quincena
+wage tl sahod; salary cutoff #
+wage th เงินเดือน
+wage fr salaire
+rent en rent; rent flat #; monthly rent; rent unit #; accommodation
+rent de Miete; Miete Wohnung #
+rent es renta; alquiler
+rent tl upa sa bahay; rent
+rent th ค่าเช่า
+bill en electricity acct #; water bill #; internet #; phone bill; insurance #
+bill de Strom #; Versicherung #
+bill es luz #; agua #
+bill tl bayad kuryente; load #
+social en dinner; pizza night 🍕; drinks; thanks!; taxi split; bday present; groceries half; concert tix; 🍕🍕
+social en cheese board 🧀; lunch; for last night's food; football subs; tots nursery snack money
+social en school girl costume refund; candy 🍭; baby shower 🍼; see you sat; cp rent half
+social de Danke; Essen; Geschenk
+social es cena; gracias; mi parte; taxi
+social tl salamat; bayad utang; ambag; pang-meryenda
+social th ค่าอาหาร; ขอบคุณ
+social fr resto; merci
+support en family support; allowance; allotment; medical bills; school expenses; living expenses; for mama
+support en medicine; help for house; gift; uniforms; education
+support tl padala; sustento; baon; pang-ospital; gamot; para kay nanay; allowance ng bata
+support es ayuda familiar; medicina; para la casa; manutención
+support th ค่ารักษา; ให้แม่
+support uk допомога родині; на ліки
+support fr aide familiale
+support de Unterstützung Familie
+school en school fees; tuition; school fees term #; uniform; school expenses; tuition fee stud #
+school tl matrikula; tuition #; pang-enroll
+school es matrícula; colegiatura #
+school th ค่าเทอม
+school de Schulgeld #; Kita Beitrag
+school fr frais scolaires
+gift en gift; happy birthday; xmas present; wedding gift; merry christmas; tip
+gift es regalo; feliz cumple
+gift tl regalo; aguinaldo
+gift de Geschenk
+gift fr cadeau
+loan en loan repayment; owed #; loan; installment #; advance
+loan es préstamo; abono #
+loan tl hulog #; bayad utang; 5-6 hulog
+invoice en invoice #; INV-#; order #; PO # part payment; services rendered; contract #; consulting #
+invoice de Rechnung #; RE-#
+invoice es factura #
+invoice fr facture #
+service en massage; massage thu; cleaning; tutoring; garden work; hair; entertainment; personal training
+service en booking; companion visit; 1h; session #
+service de Massage; Nachhilfe
+service es masaje; limpieza
+service tl masahe; labada
+service th นวด
+handle en ig @user#; snap @mia#; for @streamer#; subs @art#; tg @kay#; discord nitro #; custom art @draws#
+club en membership #; team kit; subs spring; trip deposit; raffle; dues; bus trip; house kitty; utilities share
+club de Mitgliedsbeitrag; Klassenkasse
+club es tanda #; cooperación; cuota
+club tl paluwagan #; ambag; hulog #
+charity en donation; offering; tithe; relief appeal #; sponsor child #
+charity es ofrenda; donativo
+charity tl ikapu; donasyon
+charity de Spende
+invest en investment; account top up #; trading deposit; taxes; fees; withdrawal fee; release fee
+invest en unlock penalty; crypto; wallet #
+romance en for hospital emergency; customs fee; plane ticket; help till friday; for my love; legal fees; loan
+romance en visa costs
+recruit en placement fee; agency fee #; recruitment fee; visa; passport; training; housing deduction
+recruit en transport fee; advance; debt #
+recruit tl placement fee; hulog agency #
+recruit es cuota agencia; visa
+plead en please stop; delete the video; last time please
+sale en tickets; sneakers; phone case; used bike; item #; game skin; textbook; shipping #
+sale de Kleinanzeige #
+sale es artículo #
+sale tl bayad order #
+""")
 
 KINDS = tuple(TEXTS)
 LANGUAGES = ("en", "de", "es", "tl", "th", "uk", "fr")

@@ -151,7 +151,7 @@ class World:
         job = np.where(young, OCCUPATION["student"], job)
         p.occupation[rows] = np.where(age >= 66, OCCUPATION["retired"], job)
         price = geo.PRICE[country]
-        p.income[rows] = np.round(INCOME[p.occupation[rows]] * price * np.exp(rng.normal(0, 0.35, n)), -2)
+        p.income[rows] = np.round(INCOME[p.occupation[rows]] * price * np.exp(rng.normal(0, 0.5, n)), -2)
         p.sex[rows] = rng.integers(0, 2, n)
 
     def _organisations(self, rng: Generator, rows: Ints, country: Ints) -> None:
@@ -214,7 +214,7 @@ class World:
             [PRODUCT["savings"], PRODUCT["prepaid"], PRODUCT["current"]], self.n_seconds, p=[0.7, 0.2, 0.1]
         )
         self.agent: Ints = np.where(np.arange(self.n_accounts) < self.n_own, 0, rng.integers(1, 7, self.n_accounts))
-        self.activity: Floats = np.exp(rng.normal(0.0, 0.6, self.n_accounts))
+        self.activity: Floats = np.exp(rng.normal(-0.05, 0.75, self.n_accounts))
         self.activity[rng.random(self.n_accounts) < 0.15] *= 0.15
         # Personal clock: when in the day someone acts; a tenth work nights.
         self.rhythm: Floats = rng.normal(0.0, 1.5, self.n_accounts)
