@@ -55,13 +55,13 @@ CHANGES = {
 
 
 @pytest.mark.parametrize("change", CHANGES)
-@settings(max_examples=15)
+@settings(deadline=None, max_examples=15)
 @given(phrase=phrases, before=fillers, after=fillers)
 def test_looks_make_no_difference(change, phrase, before, after):
     assert mentions(f"{before} {CHANGES[change](phrase)} {after}", phrase) is True
 
 
-@settings(max_examples=20)
+@settings(deadline=None, max_examples=20)
 @given(phrase=phrases)
 def test_a_term_is_normalised_as_texts_are(phrase):
     for name, change in CHANGES.items():
@@ -71,7 +71,7 @@ def test_a_term_is_normalised_as_texts_are(phrase):
 SWAPS = {"o": "0", "i": "1", "l": "1", "e": "3", "a": "4@", "s": "5$", "t": "7", "b": "8"}
 
 
-@settings(max_examples=80)
+@settings(deadline=None, max_examples=80)
 @given(phrase=st.sampled_from(["school fees", "tuition", "hospital", "passport"]), data=st.data())
 def test_digits_for_letters(phrase, data):
     mask = data.draw(st.lists(st.booleans(), min_size=len(phrase), max_size=len(phrase)))
@@ -83,14 +83,14 @@ def test_digits_for_letters(phrase, data):
     assert mentions(text, phrase) is True
 
 
-@settings(max_examples=60)
+@settings(deadline=None, max_examples=60)
 @given(phrase=phrases, sign=st.sampled_from([" ", ".", "-", " . ", "_"]))
 def test_letter_by_letter(phrase, sign):
     assume(len(phrase.replace(" ", "")) >= 6)
     assert mentions(f"for {sign.join(phrase.replace(' ', sign))} ok", phrase) is True
 
 
-@settings(max_examples=80)
+@settings(deadline=None, max_examples=80)
 @given(
     term=words,
     before=st.text("abcdefghijklmnopqrstuvwxyz0123456789", max_size=3),
@@ -141,7 +141,7 @@ def test_signs_that_are_read_as_nothing_do_not_join_readings():
     assert mentions("5chool fees", "fees school") is False
 
 
-@settings(max_examples=150)
+@settings(deadline=None, max_examples=150)
 @given(st.text(max_size=40))
 def test_any_text_has_a_normal_form_that_stays(text):
     once = normal(text)
@@ -151,7 +151,7 @@ def test_any_text_has_a_normal_form_that_stays(text):
     assert mentions(text, "cp") in (True, False)
 
 
-@settings(max_examples=30)
+@settings(deadline=None, max_examples=30)
 @given(st.lists(st.one_of(st.none(), st.text(max_size=20), phrases), max_size=6))
 def test_one_pass_over_many_is_the_same_as_one_by_one(texts):
     lists = [KeywordList(w, (Term(w), Term(f"my {w}"))) for w in WORDS]

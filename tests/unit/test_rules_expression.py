@@ -116,14 +116,14 @@ def test_division_by_zero_cannot_be_decided():
     assert found.filter(zero).to_list() == [None]
 
 
-@settings(max_examples=300)
+@settings(deadline=None, max_examples=300)
 @given(st.integers(1, 10**9), st.integers(1, 10_000))
 def test_roundness_is_exact_for_cents(cents, step):
     data = pl.DataFrame({"amount": [cents / 100]})
     assert data.select(entry(f"amount % {step} = 0").polars).item() is (cents % (step * 100) == 0)
 
 
-@settings(max_examples=200)
+@settings(deadline=None, max_examples=200)
 @given(st.lists(st.text(max_size=12), min_size=1, max_size=5, unique=True), st.text(max_size=12))
 def test_values_are_quoted_safely(values, other):
     lists = {"v": ValueList("v", "x", tuple(values))}
@@ -219,7 +219,7 @@ WORDS = (
 ).split()
 
 
-@settings(max_examples=500)
+@settings(deadline=None, max_examples=500)
 @given(st.lists(st.sampled_from(WORDS), max_size=12))
 def test_any_text_is_an_expression_or_a_diagnostic(words):
     try:
