@@ -1,0 +1,316 @@
+"""Train a model, judge it, score with it: what the pipeline and the command call."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+import lightgbm
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+from scipy.optimize import minimize
+
+import fintel
+from fintel.config import Settings
+from fintel.errors import ModelError
+from fintel.features.catalog import BY_NAME, reference
+from fintel.features.windows import account_features
+from fintel.models.dataset import AT_LEAST, Examples, Sampling, Tables, build, own_accounts
+from fintel.models.evaluation import Evaluation, average_precision, evaluate
+from fintel.models.explain import REASONS, bits, reasons
+from fintel.models.saved import (
+    QUANTILES,
+    Card,
+    FeatureCard,
+    FusionCard,
+    Model,
+    TrainingCard,
+    identify,
+    scorer_of,
+)
+from fintel.models.scorer import BoostedScorer
+from fintel.ranking import Learned
+
+Floats = npt.NDArray[np.float64]
+
+#: Numbers of trees that are tried on the later validation part.
+CHECKPOINTS = (25, 50, 75, 100, 150, 200, 300)
+_DEFAULT_ROUNDS = 150
+_TICK = timedelta(microseconds=1)
+#: Pull of the fusion's weights towards 1, in nats a squared unit: a guard where positives are few.
+_PULL = 1.0
+_METHOD = "non-negative logistic regression on held-out margins, weights pulled towards 1"
+_TUNABLE = ("leaves", "learning_rate", "min_rows", "columns", "l2", "positive_weight")
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A model, its evaluation, and what that rests on.
+
+    ``held_out``: ``account_id, group, fold, label, model`` (bits, from a model that never saw the
+    account's group) and, where rules were given, ``rules`` (bits) and ``both``.
+    """
+
+    model: Model
+    evaluation: Evaluation
+    held_out: pl.DataFrame
+
+
+def train(
+    tables: Tables,
+    *,
+    settings: Settings,
+    as_of: datetime | None = None,
+    rule_scores: pl.DataFrame | None = None,
+    sampling: Sampling | None = None,
+    scorer: BoostedScorer | None = None,
+    fingerprints: Mapping[str, str] | None = None,
+) -> Trained:
+    """Train the account scorer on canonical tables and judge it beside the rules.
+
+    Parameters
+    ----------
+    tables: lazy frames by name; ``transactions`` and ``labels`` needed, ``accounts``, ``parties`` used.
+    as_of: the last instant seen; default the latest payment.
+    rule_scores: ``account_id, score``: the rules' bits of each account as of then (0 if absent).
+    sampling: rows and plan. scorer: parameters to use; rounds, seed, threads and signs are set here.
+    fingerprints: of feeds and packs, kept in the card.
+
+    Raises
+    ------
+    ModelError: no payments, or too few labelled accounts to learn from or to judge by.
+    """
+    last = as_of or tables["transactions"].select(pl.col("booked_at").max()).collect(engine="streaming").item()
+    if last is None:
+        raise ModelError("there are no payments to learn from", hint="fintel feed add FILE")
+    examples = build(tables, last + _TICK, sampling or Sampling(), seed=settings.seed, threads=settings.threads)
+    signs = tuple(BY_NAME[name].sign or 0 for name in examples.names)
+    chosen: dict[str, Any] = (scorer or BoostedScorer()).get_params() | {
+        "monotone": signs if any(signs) else None,
+        "seed": settings.seed,
+        "threads": settings.threads,
+    }
+    rounds, how = _choose_rounds(examples, chosen)
+    parameters = chosen | {"rounds": rounds}
+    judged = _held_out(examples, parameters)
+    if judged["label"].sum() < AT_LEAST:
+        raise ModelError(f"{judged['label'].sum():.0f} labelled accounts to judge by; at least {AT_LEAST} are needed")
+    ways = {"model": "model"}
+    if rule_scores is not None:
+        scores = rule_scores.select("account_id", rules=pl.col("score").cast(pl.Float64)).unique("account_id")
+        judged = judged.join(scores, on="account_id", how="left", maintain_order="left")
+        judged = judged.with_columns(pl.col("rules").fill_null(0.0))
+        judged = judged.with_columns(both=pl.Series(_crossed(judged)))
+        ways = {"rules": "rules", "model": "model", "both": "both"}
+    plan = examples.plan
+    evaluation = evaluate(
+        judged, ways, plan=plan.kind, budgets=(settings.ranking.budget,), seed=settings.seed, notes=plan.notes
+    )
+    label = examples.rows["label"].to_numpy()
+    final = BoostedScorer(**parameters).fit(examples.x[examples.fit], label[examples.fit])
+    trees = final.booster_.model_to_string()
+    rows = examples.rows.filter(pl.Series(examples.fit))
+    card = Card(
+        model_id="0" * 16,
+        trees_sha256="0" * 16,
+        base_currency=settings.base_currency,
+        seed=settings.seed,
+        features=_features(examples),
+        training=TrainingCard(
+            as_of=last,
+            labels_known_by=plan.known_by,
+            plan=plan.kind,
+            before_days=plan.before_days,
+            gap_days=plan.gap_days,
+            snapshots=plan.fit_at,
+            rows=rows.height,
+            accounts=rows["account_id"].n_unique(),
+            positives=rows.filter(pl.col("label") == 1)["account_id"].n_unique(),
+            rounds=rounds,
+            rounds_chosen_by=how,
+            parameters={name: parameters[name] for name in _TUNABLE},
+        ),
+        fusion=_fusion_card(judged),
+        evaluation=evaluation,
+        fingerprints={**(fingerprints or {}), "rows": _digest(examples), "catalogue": _text_digest(reference())},
+        versions={
+            "fintel": fintel.__version__,
+            "lightgbm": lightgbm.__version__,
+            "numpy": np.__version__,
+            "polars": pl.__version__,
+        },
+    )
+    # The model that is used is the one that a reader of the file gets.
+    used = scorer_of(trees, len(card.features), threads=settings.threads)
+    return Trained(Model(used, identify(card, trees), trees), evaluation, judged)
+
+
+def margins(tables: Tables, model: Model, as_of: datetime, *, threads: int = 0) -> pl.DataFrame:
+    """``account_id, bits`` (the model's margin) of every own account with an entry by ``as_of``."""
+    features = account_features(tables, as_of + _TICK, accounts=own_accounts(tables), threads=threads)
+    if features.is_empty():
+        return pl.DataFrame(schema={"account_id": pl.String, "bits": pl.Float64})
+    margin = model.scorer.decision_function(features.select(model.card.names).to_numpy())
+    return features.select("account_id", bits=pl.Series(margin / math.log(2)))
+
+
+def score(
+    tables: Tables,
+    model: Model,
+    as_of: datetime,
+    *,
+    accounts: Sequence[str] | pl.Series = (),
+    top: int = 1_000,
+    threads: int = 0,
+) -> Learned:
+    """The model's part of a ranking.
+
+    Contributions are given for the ``top`` own accounts by margin and for those in ``accounts`` (those
+    with a rule's episode, say): explaining all is dear and nobody reads it.
+
+    Parameters
+    ----------
+    as_of: the last instant seen, as of a run.
+
+    Returns
+    -------
+    ``base``, contributions scaled as the card's fusion says, and its rule weight. An account's
+    ``base`` + contributions are its calibrated log2 odds without rules.
+    """
+    features = account_features(tables, as_of + _TICK, accounts=own_accounts(tables), threads=threads)
+    fusion = model.card.fusion
+    if features.is_empty():
+        return Learned(fusion.base, pl.DataFrame(schema=REASONS), fusion.rule_weight)
+    x = features.select(model.card.names).to_numpy()
+    order = pl.DataFrame({"account_id": features["account_id"], "margin": model.scorer.decision_function(x)})
+    best = order.with_row_index("row").sort("margin", "account_id", descending=[True, False]).head(top)
+    asked = pl.Series("account_id", accounts, dtype=pl.String)
+    wanted = order.select(pl.col("account_id").is_in(asked.implode())).to_series().to_numpy().copy()
+    wanted[best["row"].to_numpy()] = True
+    chosen = np.ascontiguousarray(x[wanted])
+    contributions, base = bits(model.scorer, chosen)
+    ids = features["account_id"].filter(pl.Series(wanted)).to_list()
+    found = reasons(model.card, ids, chosen, contributions * fusion.model_weight)
+    return Learned(fusion.base + fusion.model_weight * base, found, fusion.rule_weight)
+
+
+def _choose_rounds(examples: Examples, parameters: Mapping[str, Any]) -> tuple[int, str]:
+    """Trees that rank best on a later part: the last training snapshot, by models that end a gap before
+    it, in folds of groups. Nothing that the evaluation uses is looked at."""
+    plan, rows = examples.plan, examples.rows
+    if plan.kind != "time":
+        return _DEFAULT_ROUNDS, "fixed: no later part to validate on"
+    at = rows["as_of"]
+    later = examples.fit & (at == plan.fit_at[-1]).to_numpy()
+    earlier = examples.fit & (at <= plan.fit_at[-1] - timedelta(days=plan.gap_days)).to_numpy()
+    label = rows["label"].to_numpy()
+    if min(_positives(rows, earlier), _positives(rows, later)) < AT_LEAST:
+        return _DEFAULT_ROUNDS, "fixed: too few positives in an earlier and a later part"
+    fold = rows["fold"].to_numpy()
+    margin = np.zeros((len(CHECKPOINTS), label.size))
+    for k in np.unique(fold[later]):
+        scorer = BoostedScorer(**dict(parameters) | {"rounds": CHECKPOINTS[-1]})
+        held = later & (fold == k)
+        seen = earlier & (fold != k)
+        if np.unique(label[seen]).size < 2:
+            return _DEFAULT_ROUNDS, "fixed: too few positives in an earlier part"
+        scorer.fit(examples.x[seen], label[seen])
+        for i, rounds in enumerate(CHECKPOINTS):
+            margin[i, held] = scorer.decision_function(examples.x[held], rounds)
+    reached = [average_precision(label[later], m[later]) for m in margin]
+    best = int(np.argmax(reached))
+    return CHECKPOINTS[best], f"average precision {reached[best]:.3f} on the snapshot of {plan.fit_at[-1]:%Y-%m-%d}"
+
+
+def _positives(rows: pl.DataFrame, chosen: npt.NDArray[np.bool_]) -> int:
+    return rows.filter(pl.Series(chosen) & (pl.col("label") == 1))["account_id"].n_unique()
+
+
+def _held_out(examples: Examples, parameters: Mapping[str, Any]) -> pl.DataFrame:
+    """Each account's highest margin (bits) at the judging moments, by a model without its group."""
+    rows, x = examples.rows, examples.x
+    label, fold = rows["label"].to_numpy(), rows["fold"].to_numpy()
+    margin = np.full(rows.height, np.nan)
+    for k in np.unique(fold[examples.test]):
+        seen = examples.fit & (fold != k)
+        if np.unique(label[seen]).size < 2:
+            raise ModelError("all labelled accounts to learn from belong to one scheme", hint="label more schemes")
+        held = examples.test & (fold == k)
+        margin[held] = BoostedScorer(**parameters).fit(x[seen], label[seen]).decision_function(x[held])
+    return (
+        rows.with_columns(model=pl.Series(margin / math.log(2)))
+        .filter(pl.Series(examples.test))
+        .group_by("account_id", "group", "fold")
+        .agg(label=pl.col("truth").max(), model=pl.col("model").max())
+        .sort("account_id")
+    )
+
+
+def _crossed(judged: pl.DataFrame) -> Floats:
+    """Model and rules together, weights fitted without the account's fold."""
+    fold = judged["fold"].to_numpy()
+    out = np.zeros(judged.height)
+    for k in np.unique(fold):
+        here = fold == k
+        base, model, rules = fuse(judged.filter(pl.Series(~here)))
+        part = judged.filter(pl.Series(here))
+        out[here] = base + model * part["model"].to_numpy() + rules * part["rules"].to_numpy()
+    return out
+
+
+def fuse(judged: pl.DataFrame) -> tuple[float, float, float]:
+    """Base and non-negative weights of model and rules, in bits.
+
+    Parameters
+    ----------
+    judged: ``label``, ``model`` and, if rules are to be weighed, ``rules``.
+    """
+    label = judged["label"].to_numpy()
+    names = [name for name in ("model", "rules") if name in judged.columns]
+    parts = judged.select(names).to_numpy() * math.log(2)
+
+    def loss(w: Floats) -> tuple[float, Floats]:
+        z = w[0] + parts @ w[1:]
+        rest = 1.0 / (1.0 + np.exp(-np.clip(z, -500, 500))) - label
+        value = np.logaddexp(0.0, z).sum() - label @ z + 0.5 * _PULL * np.square(w[1:] - 1).sum()
+        slope = np.concatenate([[rest.sum()], parts.T @ rest + _PULL * (w[1:] - 1)])
+        return float(value), slope
+
+    bounds = [(None, None)] + [(0.0, None)] * len(names)
+    found = minimize(loss, np.concatenate([[0.0], np.ones(len(names))]), jac=True, method="L-BFGS-B", bounds=bounds)
+    # Rounded, so that the last digits of an optimiser do not change a model's bytes.
+    weights = [round(float(w), 9) for w in found.x]
+    return weights[0] / math.log(2), weights[1], weights[2] if len(names) > 1 else 1.0
+
+
+def _fusion_card(judged: pl.DataFrame) -> FusionCard:
+    base, model, rules = fuse(judged)
+    known = "rules" in judged.columns
+    method = _METHOD if known else f"{_METHOD}; no rule scores were given, rules count in full"
+    return FusionCard(base=base, model_weight=model, rule_weight=rules, fitted_on=judged.height, method=method)
+
+
+def _features(examples: Examples) -> tuple[FeatureCard, ...]:
+    cards = []
+    for i, name in enumerate(examples.names):
+        values = examples.x[examples.fit, i]
+        known = values[~np.isnan(values)]
+        quantiles = np.quantile(known, np.linspace(0, 1, QUANTILES), method="lower") if known.size else []
+        cards.append(FeatureCard(name=name, known=known.size / values.size, quantiles=tuple(map(float, quantiles))))
+    return tuple(cards)
+
+
+def _digest(examples: Examples) -> str:
+    mixed = hashlib.sha256(np.ascontiguousarray(examples.x).tobytes())
+    mixed.update("\x1f".join(examples.rows["account_id"]).encode())
+    mixed.update(examples.rows["label"].fill_null(-1.0).to_numpy().tobytes())
+    return mixed.hexdigest()[:16]
+
+
+def _text_digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
