@@ -5,10 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
 
-from fintel.domain.case import Case, CaseClause, CaseTransaction
+from fintel.domain.case import Case, CaseClause, CaseReason, CaseTransaction
 from fintel.errors import Diagnostic, Severity
 from fintel.reports.sentences import PAYMENTS, Fact, Sentence
-from fintel.reports.text import clean, count, day, money, number
+from fintel.reports.text import cents, clean, count, day, money, number
+
+#: Citations told for one pattern; the page has them all.
+MAX_CITATIONS = 3
+#: A comparison with peers is told from the upper quarter on; below, it says nothing unusual.
+HIGH_AMONG_PEERS = 75
 
 _DISTINCT: dict[str, tuple[str, str, str]] = {
     "counterparty_id": ("counterparty_key", "other party", "other parties"),
@@ -70,20 +75,29 @@ def comparison_sentences(case: Case) -> Iterable[Sentence]:
     """Indicators cited by the reasons, then each comparison that says something, each once."""
     made: dict[str, Sentence] = {}
     for reason in case.reasons:
-        if reason.title and not reason.indicators:
-            title = clean(reason.title, 300).rstrip(".")
-            facts = (Fact("pattern", title, "rule's description"),)
-            text = f"The payments show this pattern: {title}."
-            made.setdefault(text, Sentence("Why", text, reason.evidence, facts, "rule's description"))
-        for citation in reason.indicators:
-            text = f"The payments match a published indicator: {clean(citation, 400).rstrip('.')}."
-            facts = (Fact("indicator", clean(citation, 400).rstrip("."), "published indicator"),)
-            made.setdefault(text, Sentence("Why", text, reason.evidence, facts, "published indicator"))
+        if reason.evidence and (sentence := _pattern(reason)):
+            made.setdefault(sentence.text, sentence)
     for reason in case.reasons:
         for clause in reason.clauses:
             for sentence in _compared(case, clause):
                 made.setdefault(sentence.text, sentence)
     return tuple(made.values())
+
+
+def _pattern(reason: CaseReason) -> Sentence | None:
+    """What the payments look like, in the words of the rule's title, and who published that."""
+    title = clean(reason.title, 200).rstrip(".")
+    cited = "; ".join(clean(c, 250).rstrip(".") for c in reason.indicators[:MAX_CITATIONS])
+    if not title:
+        return None
+    facts = [Fact("pattern", title, "rule's title")]
+    text = f"The payments show this pattern: {title}"
+    if cited:
+        facts.append(Fact("citations", cited, "published indicators"))
+        text += f" (published indicators: {cited})"
+    return Sentence(
+        "Why", f"{text}.", reason.evidence, tuple(facts), "published indicators" if cited else "rule's title"
+    )
 
 
 def _compared(case: Case, clause: CaseClause) -> Iterable[Sentence]:
@@ -113,13 +127,12 @@ def _compared(case: Case, clause: CaseClause) -> Iterable[Sentence]:
         points = count(clause.own_points, "earlier comparable moment")
         text += f", where the usual value for this account is {usual} (median of {points})"
         facts += [Fact("own normal", usual, "account history"), Fact("points", points, "account history")]
-    elif not ranked:
-        return
-    if ranked and clause.peer_percentile is not None and clause.peer_percentile >= 50:
+    if ranked and clause.peer_percentile is not None and clause.peer_percentile >= HIGH_AMONG_PEERS:
         share = f"{int(clause.peer_percentile * 10) / 10:g} percent"
         text += f"; this is more than the highest such value at {share} of comparable accounts"
         facts.append(Fact("peers", share, "comparable accounts"))
-    yield Sentence("Why", f"{text}.", clause.evidence, tuple(facts))
+    if len(facts) > 3:
+        yield Sentence("Why", f"{text}.", clause.evidence, tuple(facts))
 
 
 def _fact_name(clause: CaseClause) -> str:
@@ -151,6 +164,6 @@ def _plain(case: Case, clause: CaseClause, value: float) -> str:
         return number(value)
     exact = Decimal(str(round(value, 5)))
     if clause.column == "amount_base":
-        return money(exact, case.base_currency)
+        return money(cents(exact), case.base_currency)
     currencies = {r.currency for r in _rows(case, clause)}
     return money(exact, currencies.pop()) if len(currencies) == 1 else f"{exact:,.2f}"

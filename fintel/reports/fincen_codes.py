@@ -149,9 +149,11 @@ def _by_facts(reason: CaseReason, rows: list[CaseTransaction]) -> list[int]:
     codes: list[int] = []
     families = {t.split(".")[0] for t in reason.techniques}
     cash = [t for t in rows if t.instrument == "cash"]
-    if is_structuring(reason) and rows:
-        small = all(t.amount_base is not None and t.amount_base < CTR_THRESHOLD for t in cash)
-        codes.append(114 if cash and small else 113)
+    if is_structuring(reason) and cash:
+        # A limit is avoided only where the parts are below it and the whole is not.
+        values = [t.amount_base for t in cash if t.amount_base is not None]
+        if len(values) == len(cash) and max(values) < CTR_THRESHOLD <= sum(values):
+            codes.append(114)
     if "T0083" in families:
         codes.append(824)
     if reason.techniques and set(reason.techniques) & {"T0013.001", "T0013.004"}:

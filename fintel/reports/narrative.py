@@ -21,7 +21,7 @@ from fintel.domain.case import Case, CaseTransaction, Person, Role
 from fintel.reports.comparisons import comparison_sentences
 from fintel.reports.fincen_codes import key_terms, main_typologies
 from fintel.reports.sentences import PAYMENTS, Fact, Sentence
-from fintel.reports.text import clean, count, day, known, money
+from fintel.reports.text import cents, clean, count, day, known, money
 
 #: FinCEN's schema annotates the last block with 17,000; this leaves room for the officer's words.
 BUDGET = 15_000
@@ -138,7 +138,7 @@ def _sum(rows: Sequence[CaseTransaction], base: str) -> tuple[str, tuple[Fact, .
     currencies = sorted({r.currency for r in rows})
     values = [r.amount_base for r in rows if r.amount_base is not None]
     own = money(sum((r.amount for r in rows), Decimal(0)), currencies[0]) if len(currencies) == 1 else ""
-    value = money(sum(values, Decimal(0)), base) if len(values) == len(rows) else ""
+    value = money(cents(sum(values, Decimal(0))), base) if len(values) == len(rows) else ""
     facts = (Fact("sum", own, PAYMENTS), Fact("sum in base", value, PAYMENTS))
     given = tuple(f for f in facts if f.text)
     if not given:
@@ -230,10 +230,10 @@ def _who(case: Case) -> Iterable[Sentence]:
     yield Sentence(part, f"The account holder is {words}.", _ids(rows), facts, source)
     if role is Role.PRESUMED_VICTIM:
         text = "The account holder is presumed to be a victim and is not reported as a subject."
-        yield Sentence(part, text, _ids(rows), (), "FIN-2020-A008 on victims")
+        yield Sentence(part, text, _ids(rows), (), "FinCEN: a victim is not a subject")
     elif role is Role.POSSIBLE_BOTH:
         text = "The account holder may be a victim and is not reported as a subject."
-        yield Sentence(part, text, _ids(rows), (), "FIN-2020-A008 on victims")
+        yield Sentence(part, text, _ids(rows), (), "FinCEN: a victim is not a subject")
     elif role.may_be_subject:
         yield Sentence(part, "The account holder is reported as a subject.", _ids(rows))
     first = case.period[0]

@@ -18,7 +18,7 @@ from fintel.errors import Diagnostic, Severity
 from fintel.reports import pictures
 from fintel.reports.narrative import Narrative
 from fintel.reports.sentences import Sentence
-from fintel.reports.text import clean, count, money, number
+from fintel.reports.text import cents, clean, count, money, number
 
 MAX_ROWS = 300
 MAX_CITED = 4
@@ -109,7 +109,7 @@ def _e(text: str | None, limit: int = 400) -> str:
 
 def _summary(case: Case, made_at: datetime) -> str:
     first, last = case.period
-    total = "not known in one currency" if case.total is None else money(case.total, case.base_currency)
+    total = "not known in one currency" if case.total is None else money(cents(case.total), case.base_currency)
     flows = "; ".join(_flow(case, d) for d in ("in", "out"))
     facts = (
         ("Account", case.account_id),
@@ -127,7 +127,7 @@ def _summary(case: Case, made_at: datetime) -> str:
 def _flow(case: Case, direction: str) -> str:
     rows = [t for t in case.evidence if t.direction == direction]
     values = [t.amount_base for t in rows if t.amount_base is not None]
-    return f"{len(rows)} {direction}, {money(sum(values, Decimal(0)), case.base_currency)}"
+    return f"{len(rows)} {direction}, {money(cents(sum(values, Decimal(0))), case.base_currency)}"
 
 
 def _protection(case: Case) -> str:

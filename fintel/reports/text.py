@@ -9,7 +9,7 @@ import math
 import re
 import unicodedata
 from datetime import date
-from decimal import ROUND_CEILING, Decimal
+from decimal import ROUND_CEILING, ROUND_HALF_UP, Decimal
 
 from fintel.reports.fincen_codes import FILLER
 
@@ -49,6 +49,11 @@ def money(amount: Decimal, currency: str) -> str:
     plain = format(amount.normalize(), "f")
     decimals = max(2, len(plain.partition(".")[2]))
     return f"{amount:,.{decimals}f} {clean(currency, 3)}"
+
+
+def cents(amount: Decimal) -> Decimal:
+    """A converted amount to two decimals, half up: what a rate adds behind them says nothing."""
+    return amount.quantize(Decimal("0.01"), rounding=ROUND_HALF_UP)
 
 
 def day(value: date) -> str:
