@@ -89,7 +89,7 @@ class Circumstances:
         senders = np.flatnonzero(richer & (rng.random(w.n_accounts) < 0.08))
         outside = np.flatnonzero(w.elsewhere(("US", "CA", "GB", "AU", "DE")))
         n = len(poorer) * 2 // 3
-        a = rng.choice(abroad, len(senders))
+        a = abroad[(rng.random(len(senders)) ** 2 * len(abroad)).astype(np.int64)]
         self.kin_from = np.concatenate([senders, rng.choice(outside, n), rng.choice(senders, n // 2)])
         self.kin_to = np.concatenate([a, rng.choice(poorer, n), rng.choice(poorer, n // 2)])
         m = len(self.kin_from)
@@ -100,6 +100,7 @@ class Circumstances:
         self.kin_day = rng.integers(1, 29, m)
         self.kin_usd: Floats = np.round(np.exp(rng.normal(5.2, 0.7, m))).astype(np.float64)
         self.kin_again = rng.random(m) < 0.35
+        self.kin_weekly = rng.random(m) < 0.15
 
     def _trade(self, rng: Generator) -> None:
         w, orgs = self.w, self.orgs

@@ -26,7 +26,7 @@ from fintel.feeds.synthetic.world import World
 #: Raised whenever equal arguments would give other bytes.
 VERSION = 1
 #: Payments that one own account makes or gets a day, roughly; only sizes chunks.
-_PER_DAY = 0.55
+_PER_DAY = 0.4
 
 Format = Literal["parquet", "csv"]
 Progress = Callable[[int, int], None]
@@ -68,7 +68,7 @@ def generate(
     ----------
     folder: made if absent; files of the same names are replaced.
     accounts: own customers' accounts; external counterparties come on top, about 0.75 of each.
-    days: length of the period. About ``0.55 * accounts * days`` payments.
+    days: length of the period. About ``0.4 * accounts * days`` payments.
     seed: equal arguments give equal bytes, on any number of threads.
     chunk_rows: payments made at a time. Where more are due, transactions come as several files,
         ``transactions-0001`` and on, in order of time.

@@ -71,7 +71,8 @@ def plant(s: Stage) -> None:
         owner_scheme=rings[owner],
         first=start,
         last=end,
-        payers=s.choose(len(owner), (1, 2, 3, 4, 6), (3, 3, 2, 2, 1)),
+        # Of receivers elsewhere one sees little besides what the ring sends.
+        payers=np.where(receivers < w.n_own, s.choose(len(owner), (1, 2, 3, 4, 6), (3, 3, 2, 2, 1)), 0),
         times=2.0,
         got=got,
         delay=s.uniform(len(owner), 2, 20),

@@ -109,7 +109,7 @@ class Routine(Circumstances):
         friend = self._friend(who, slot)
         # A fifth of the people have friends and small dealings in other countries.
         far = (who % 5 == 1) & scene.chance(n, 0.45)
-        friend = np.where(far, self.far[(who * 31 + slot % 6 * 7) % len(self.far)], friend)
+        friend = np.where(far, self._abroad(who * 31 + slot % 6 * 7), friend)
         incoming = scene.chance(n, 0.5)
         usd = scene.around(n, 34.0, 0.95) * np.sqrt(geo.PRICE[w.country[who]])
         hour = 17.0 + scene.rng.normal(0, 4.5, n) + w.rhythm[who]
@@ -141,6 +141,12 @@ class Routine(Circumstances):
             kind=kind[keep],
             rounded=(scene.rng.random(n) < 0.55).astype(float)[keep],
         )
+
+    def _abroad(self, slot: Ints) -> Ints:
+        """An account abroad or at another bank for each number; a few are paid by many."""
+        share = slot * 7919 % 10_007 / 10_007.0
+        account: Ints = self.far[(share**3 * len(self.far)).astype(np.int64)]
+        return account
 
     def _friend(self, who: Ints, slot: Ints) -> Ints:
         """Friend number ``slot`` of each account: fixed by arithmetic, no table needed."""
@@ -186,7 +192,7 @@ class Routine(Circumstances):
         slot = scene.rng.integers(0, 10_000, n)
         firm = w.suppliers[scene.rng.integers(0, len(w.suppliers), n)]
         other = np.where(scene.chance(n, 0.5), self._friend(who, slot), firm)
-        other = np.where(scene.chance(n, 0.25), self.far[slot % len(self.far)], other)
+        other = np.where(scene.chance(n, 0.25), self._abroad(slot), other)
         keep = other != who
         who, day, other, n = who[keep], day[keep], other[keep], int(keep.sum())
         incoming = scene.chance(n, 0.5)
@@ -299,7 +305,8 @@ class Routine(Circumstances):
     def _remittances(self, scene: Scene, day: int) -> None:
         today = self.w.start + timedelta(days=day)
         again = self.kin_again & ((self.kin_day + 14) % 28 + 1 == today.day)
-        rows = np.flatnonzero((self.kin_day == today.day) | again)
+        weekly = self.kin_weekly & ((self.kin_day + day) % 7 == 0)
+        rows = np.flatnonzero((self.kin_day == today.day) | again | weekly)
         n = len(rows)
         who = self.kin_from[rows]
         channel = scene.choose(n, (CHANNEL["app"], CHANNEL["online"], CHANNEL["agent"]), (4, 3, 3))
