@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 from functools import cache
+from pathlib import Path
 
 import polars as pl
 import pytest
@@ -17,7 +18,7 @@ from fintel.rules.model import KeywordList, Library, ValueList
 from fintel.rules.runner import detect_tables
 from fintel.rules.testing import run_case
 
-PACKS = {"ml-general": 15, "labour": 6, "scam": 5}
+PACKS = {"ml-general": 16, "labour": 6, "scam": 5}
 #: Rules that must give an answer on feeds with accounts, times, amounts and nothing else.
 BARE = {"pass-through", "fan-in", "fan-out", "gather-scatter", "dormant-then-burst", "round-amounts"}
 BARE_COLUMNS = {
@@ -121,3 +122,10 @@ def test_lists_hold_what_they_say() -> None:
 def test_lists_that_age_say_when() -> None:
     for name in ("fatf_call_for_action", "fatf_increased_monitoring"):
         assert re.search(r"as of \d+ \w+ \d{4}.*Expires", library().lists[name].description)
+
+
+def test_the_reference_page_has_every_rule(root: Path) -> None:
+    page = (root / "docs" / "reference" / "packs.md").read_text(encoding="utf-8")
+    assert [rule for rule in rule_ids() if f"`{rule}`" not in page] == []
+    cited = set(re.findall(r"\b(?:FINTRAC|FINCEN|AUSTRAC|AMLC|FATF|AIC)-[A-Z0-9]+-[A-Z0-9]+\b", page))
+    assert cited <= set(library().indicators)
