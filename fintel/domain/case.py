@@ -129,7 +129,8 @@ class CaseTransaction:
     """One side of a payment on one account, as in table ``entries``.
 
     ``day`` is the customer's calendar day where the feed gives an offset, else the UTC day.
-    ``evidence``: it makes an observed value of the case; otherwise it is context.
+    ``evidence``: it is part of the activity that is reported; otherwise it is what that is measured
+    against, or context.
     """
 
     entry_id: str
@@ -162,7 +163,8 @@ class CaseTransaction:
 @dataclass(frozen=True, slots=True)
 class CaseClause:
     """One comparison of a reason: observed beside threshold, own normal and peers, with the entries
-    that make it. ``truncated``: more rows made the value than are kept."""
+    that make it. ``truncated``: more rows made the value than are kept. ``baseline``: the rows are
+    what the activity is measured against, not the activity."""
 
     measure: str
     kind: str
@@ -180,6 +182,7 @@ class CaseClause:
     evidence: tuple[str, ...]
     rows: int
     truncated: bool
+    baseline: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,7 +205,12 @@ class CaseReason:
 
     @property
     def evidence(self) -> tuple[str, ...]:
-        """Entry ids of all clauses, each once, in order."""
+        """Entry ids of the activity, each once, in order."""
+        return tuple(dict.fromkeys(e for c in self.clauses if not c.baseline for e in c.evidence))
+
+    @property
+    def cited(self) -> tuple[str, ...]:
+        """Entry ids of all clauses, what the activity is measured against included."""
         return tuple(dict.fromkeys(e for c in self.clauses for e in c.evidence))
 
 
@@ -231,7 +239,7 @@ class Case:
 
     @property
     def evidence(self) -> tuple[CaseTransaction, ...]:
-        """The entries that make observed values, in time order."""
+        """The entries of the activity that is reported, in time order."""
         return tuple(t for t in self.transactions if t.evidence)
 
     @property
@@ -255,7 +263,7 @@ class Case:
     @property
     def truncated(self) -> bool:
         """Whether some value rests on more rows than the run kept: sums are then lower bounds."""
-        return any(c.truncated for r in self.reasons for c in r.clauses)
+        return any(c.truncated and not c.baseline for r in self.reasons for c in r.clauses)
 
     @property
     def people(self) -> tuple[Person, ...]:

@@ -49,7 +49,7 @@ def recomputed(clause: CaseClause, rows: Sequence[CaseTransaction]) -> float | N
 
 
 def _rows(case: Case, clause: CaseClause) -> list[CaseTransaction]:
-    proof = {t.entry_id: t for t in case.evidence}
+    proof = {t.entry_id: t for t in case.transactions}
     return [proof[e] for e in clause.evidence]
 
 
@@ -101,6 +101,8 @@ def _pattern(reason: CaseReason) -> Sentence | None:
 
 
 def _compared(case: Case, clause: CaseClause) -> Iterable[Sentence]:
+    if clause.baseline:
+        return
     rows = _rows(case, clause)
     value = recomputed(clause, rows)
     above = clause.operator in (">", ">=") and clause.own_normal is not None

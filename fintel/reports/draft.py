@@ -23,6 +23,7 @@ from fintel.domain.case import (
 )
 from fintel.errors import ReportError
 from fintel.features.entries import entries as entries_of
+from fintel.reports.activity import with_baseline
 from fintel.reports.people import holder_role, other_subjects, people_of
 
 #: More evidence than this is no longer one report; the run keeps far fewer rows a clause.
@@ -64,14 +65,15 @@ def build_case(
     run_id, account_id = str(alert_row["run_id"]), str(alert_row["account_id"])
     case_reasons = _reasons(run_id, account_id, reasons, episodes, clauses, evidence, rules_meta)
     wanted = tuple(dict.fromkeys(e for r in case_reasons for e in r.evidence))
+    cited = tuple(dict.fromkeys(e for r in case_reasons for e in r.cited))
     if not wanted:
         raise ReportError(
             f"alert {alert_row['alert_id']} has no evidence rows",
             hint="a draft needs at least one rule reason; model reasons alone prove nothing",
         )
-    if len(wanted) > MAX_EVIDENCE:
-        raise ReportError(f"{len(wanted)} evidence rows are more than one report holds ({MAX_EVIDENCE})")
-    rows, left_out = _rows(account_id, wanted, transactions, accounts, parties, settings.base_currency)
+    if len(cited) > MAX_EVIDENCE:
+        raise ReportError(f"{len(cited)} evidence rows are more than one report holds ({MAX_EVIDENCE})")
+    rows, left_out = _rows(account_id, wanted, cited, transactions, accounts, parties, settings.base_currency)
     holder, others = people_of(alert_row, rows, accounts, parties)
     first = min(row["day"] for row in rows if row["evidence"])
     holder = replace(holder, role=holder_role(case_reasons, holder.age_on(first)))
@@ -148,7 +150,7 @@ def _reasons(
                 role=(rule.role if rule else "subject") if is_rule else None,
                 indicators=rule.indicators if rule else (),
                 techniques=rule.techniques if rule else (),
-                clauses=tuple(compared.get(row["episode_id"] or "", ())),
+                clauses=with_baseline(compared.get(row["episode_id"] or "", ()), episode.get("peak_at")),
                 started_at=episode.get("started_at"),
                 ended_at=episode.get("ended_at"),
             )
@@ -163,13 +165,15 @@ def _dicts(frame: pl.DataFrame) -> list[dict[str, Any]]:
 def _rows(
     account_id: str,
     wanted: tuple[str, ...],
+    cited: tuple[str, ...],
     transactions: pl.DataFrame,
     accounts: pl.DataFrame,
     parties: pl.DataFrame,
     base: str,
 ) -> tuple[list[dict[str, Any]], int]:
-    """Evidence and context as rows, in time order, and how much context was left out."""
-    ids = pl.Series([w.rsplit("/", 1)[0] for w in wanted]).unique().implode()
+    """Activity, what it is measured against, and context as rows, in time order; and how much context
+    was left out."""
+    ids = pl.Series([c.rsplit("/", 1)[0] for c in cited]).unique().implode()
     touched = transactions.filter(
         pl.col("transaction_id").is_in(ids)
         | (pl.col("debtor_account_id") == account_id)
@@ -184,29 +188,30 @@ def _rows(
         "creditor_name",
         origin=pl.format("{}, row {}", "source_file", "source_row"),
     )
-    proof = pl.Series(list(wanted)).implode()
+    proof, needed = pl.Series(list(wanted)).implode(), pl.Series(list(cited)).implode()
     frame = (
         entries_of(tables)
-        .filter((pl.col("account_id") == account_id) | pl.col("entry_id").is_in(proof))
+        .filter((pl.col("account_id") == account_id) | pl.col("entry_id").is_in(needed))
         .collect()
         .join(origin, on="transaction_id", how="left")
         .with_columns(
             evidence=pl.col("entry_id").is_in(proof),
+            cited=pl.col("entry_id").is_in(needed),
             day=pl.coalesce("local_date", pl.col("booked_at").dt.date()),
             amount_base=pl.coalesce("amount_base", pl.when(pl.col("currency") == base).then(pl.col("amount"))),
             own_name=pl.when(pl.col("direction") == "in").then("creditor_name").otherwise("debtor_name"),
         )
         .sort("booked_at", "entry_id")
     )
-    proven = frame.filter("evidence")
-    if proven.height < len(wanted):
-        absent = sorted(set(wanted) - set(proven["entry_id"]))
+    proven = frame.filter("cited")
+    if proven.height < len(cited):
+        absent = sorted(set(cited) - set(proven["entry_id"]))
         raise ReportError(
             f"{len(absent)} evidence rows name payments that are not there, such as {absent[0]!r}",
             hint="give the transactions of the same lake that the run saw",
         )
     low, high = proven["booked_at"].min(), proven["booked_at"].max()
-    context = frame.filter(~pl.col("evidence"))
+    context = frame.filter(~pl.col("cited"))
     outside = pl.max_horizontal(pl.lit(low) - pl.col("booked_at"), pl.col("booked_at") - pl.lit(high))
     near = context.sort(outside.clip(lower_bound=timedelta(0)), "booked_at", "entry_id").head(MAX_CONTEXT)
     kept = pl.concat([proven, near]).sort("booked_at", "entry_id")

@@ -250,8 +250,10 @@ def _reason(reason: CaseReason) -> str:
         peers = f"{clause.peer_percentile:.1f} %" if clause.peer_percentile is not None else "no peers"
         least = "≥ " if clause.truncated else ""
         unit = f" {clause.unit}" if clause.unit else ""
+        against = ' <span class="soft">(measured against)</span>' if clause.baseline else ""
         made.append(
-            f"<tr>{lead}<td>{_e(clause.measure)}</td><td class=n>{least}{_e(number(clause.observed) + unit)}</td>"
+            f"<tr>{lead}<td>{_e(clause.measure)}{against}</td>"
+            f"<td class=n>{least}{_e(number(clause.observed) + unit)}</td>"
             f"<td class=n>{_e(threshold)}</td><td class=n>{_e(own)}</td>"
             f'<td class=n title="{_e(clause.peer_group)}">{_e(peers)}</td></tr>'
         )
@@ -269,11 +271,11 @@ def _shown(case: Case) -> list[CaseTransaction]:
 def _transactions(case: Case, shown: Sequence[CaseTransaction], places: dict[str, int]) -> str:
     rows = "".join(_row(t, places[t.entry_id]) for t in shown)
     hidden = len(case.transactions) - len(shown) + case.left_out
-    more = f" {count(hidden, 'more payment')} not shown; the CSV has all evidence." if hidden else ""
+    more = f" {count(hidden, 'more payment')} not shown; the CSV has all of the activity." if hidden else ""
     head = ("No.", "Day", "", "#Amount", f"#In {clean(case.base_currency, 3)}", "How", "Other side", "Country", "Text")
     return (
         f'<h2>Payments</h2><p class="soft">{count(len(case.evidence), "entry", "entries")} of evidence, the rest '
-        f"(grey) is context.{more}</p>{_table(head, rows)}"
+        f"(grey) is what it is measured against, and context.{more}</p>{_table(head, rows)}"
     )
 
 

@@ -314,6 +314,66 @@ def test_evidence_that_is_not_there_stops_the_draft():
         build_case(**frames)
 
 
+def test_what_the_activity_is_measured_against_is_not_reported_as_activity():
+    """Last month's wages make this month's credits unusual; the report's amount and period are the credits'."""
+    story = osec()
+    story.pay(-40, "5000.00", "in", "A9", other_name="Employer Ltd", instrument="credit_transfer", evidence=False)
+    frames = story.frames()
+    wage = f"{story.payments[-1]['transaction_id']}/in"
+    sends = frames["clauses"].row(0, named=True)
+    at = sends["window_to"]
+    extra = [
+        {"measure": "wage_before", "kind": "sum", "column": "amount_base", "window_to": at - timedelta(days=30), "operator": ">=", "threshold": 1.0},
+        {"measure": "wages", "kind": "count", "operator": "<=", "threshold": 1.0},
+        {"measure": "known", "kind": "distinct", "column": "counterparty_id", "window_from": at - timedelta(days=300), "operator": ">="},
+        {"measure": "known_days", "kind": "first", "column": "booked_at", "operator": ">="},
+        {"measure": "all", "kind": "count", "operator": None, "threshold": None},
+    ]  # fmt: skip
+    rows = [sends | {"clause": n, "evidence_rows": 1, "own_normal": None} | e for n, e in enumerate(extra, 10)]
+    proof = [
+        {"run_id": "r1", "episode_id": "e1", "measure": e["measure"], "entry_id": wage, "transaction_id": wage[:-3]}
+        for e in extra
+    ]
+    frames["clauses"] = frames["clauses"].vstack(pl.DataFrame(rows, schema=frames["clauses"].schema))
+    frames["evidence"] = frames["evidence"].vstack(pl.DataFrame(proof, schema=frames["evidence"].schema))
+    case = build_case(**frames)
+    plain = osec().case()
+    assert (case.total, case.period) == (plain.total, plain.period)
+    assert {c.measure for r in case.reasons for c in r.clauses if not c.baseline} == {"sends", "recipients"}
+    assert wage in {t.entry_id for t in case.transactions}, "still there to look at"
+    assert "5,000" not in narrative.write(case, FILER, DAY).text
+
+
+def test_money_received_joins_the_money_sent_on_from_the_same_window():
+    story = victim()
+    frames = story.frames()
+    sent = frames["clauses"].row(0, named=True)
+    outs = [e for e in frames["evidence"]["entry_id"] if e.endswith("/out")]
+    ins = [e for e in frames["evidence"]["entry_id"] if e.endswith("/in")]
+    clauses = [
+        sent | {"measure": "sent", "kind": "sum", "column": "amount_base", "operator": ">=", "evidence_rows": 4},
+        sent | {"measure": "received", "kind": "sum", "column": "amount_base", "operator": None, "clause": 2, "evidence_rows": 4},
+        sent | {"measure": "year", "kind": "sum", "column": "amount_base", "operator": None, "clause": 3, "evidence_rows": 4,
+                "window_from": sent["window_from"] - timedelta(days=50)},
+    ]  # fmt: skip
+    proof = [
+        {"run_id": "r1", "episode_id": "e1", "measure": m, "entry_id": e, "transaction_id": e.rsplit("/", 1)[0]}
+        for m, ids in (("sent", outs), ("received", ins), ("year", outs))
+        for e in ids
+    ]
+    frames["clauses"] = pl.DataFrame(clauses, schema=frames["clauses"].schema)
+    frames["evidence"] = pl.DataFrame(proof, schema=frames["evidence"].schema)
+    case = build_case(**frames)
+    assert [c.baseline for c in case.reasons[0].clauses] == [False, False, True]
+    assert len(case.evidence) == 8
+
+
+def test_a_reason_that_only_measures_against_still_has_its_payments():
+    frames = osec().frames()
+    frames["clauses"] = frames["clauses"].with_columns(operator=pl.lit("<="))
+    assert len(build_case(**frames).evidence) == 6
+
+
 def test_amounts_not_in_dollars_are_unknown_not_guessed(xsd):
     story = osec()
     story.base = "EUR"
