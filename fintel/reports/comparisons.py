@@ -87,7 +87,7 @@ def comparison_sentences(case: Case) -> Iterable[Sentence]:
 def _pattern(reason: CaseReason) -> Sentence | None:
     """What the payments look like, in the words of the rule's title, and who published that."""
     title = clean(reason.title, 200).rstrip(".")
-    cited = "; ".join(clean(c, 250).rstrip(".") for c in reason.indicators[:MAX_CITATIONS])
+    cited = "; ".join(list(dict.fromkeys(clean(c, 250).rstrip(".") for c in reason.indicators))[:MAX_CITATIONS])
     if not title:
         return None
     facts = [Fact("pattern", title, "rule's title")]

@@ -171,13 +171,14 @@ def _introduction(case: Case, filer: Filer, on: date) -> Iterable[Sentence]:
     named = [_TYPOLOGY.get(t, "") for t in main_typologies(case)]
     about = " and ".join(n for n in named if n) or "unusual activity"
     says = _who_says(filer)
+    match, they = ("matches", "it") if len(rows) == 1 else ("match", "they")
     yield Sentence(
         part,
-        f"{says} reports {least}{number} that match published indicators of {about}.",
+        f"{says} reports {least}{number} that {match} published indicators of {about}.",
         _ids(rows),
         (Fact("payments", number, PAYMENTS), Fact("filer", says, "filer settings")),
     )
-    yield Sentence(part, f"{span} they moved {least}{total}.", _ids(rows), (*facts, *sums))
+    yield Sentence(part, f"{span} {they} moved {least}{total}.", _ids(rows), (*facts, *sums))
 
 
 def _described(person: Person) -> tuple[str, tuple[Fact, ...]]:
@@ -237,7 +238,7 @@ def _who(case: Case) -> Iterable[Sentence]:
     elif role.may_be_subject:
         yield Sentence(part, "The account holder is reported as a subject.", _ids(rows))
     first = case.period[0]
-    for person in case.minors:
+    for person in sorted(case.minors, key=lambda p: p.key != holder.key):
         who = "The account holder" if person.key == holder.key else (known(person.label, 150) or "A person")
         age = f"{person.age_on(first)} years"
         facts = (Fact("name", who, source), Fact("age", age, source), Fact("day", day(first), PAYMENTS))
@@ -286,7 +287,7 @@ def _what(case: Case) -> Iterable[Sentence]:
         were = "was" if len(rows) == 1 else "were"
         whose = _account_words(case, rows)
         how = f" made {through}" if through else ""
-        text = f"{span}, {number}{how} {_of(rows)} {total} {were} {verb} {whose}."
+        text = f"{span}, {number} {_of(rows)} {total}{how} {were} {verb} {whose}."
         yield Sentence(part, text, _ids(rows), (Fact("count", number, PAYMENTS), *facts, *sums))
     for person in case.others[:MAX_OTHERS]:
         for direction in ("in", "out"):

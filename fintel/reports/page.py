@@ -234,7 +234,7 @@ def _reasons(case: Case) -> str:
 
 
 def _reason(reason: CaseReason) -> str:
-    cited = "".join(f'<br><span class="soft">{_e(c)}</span>' for c in reason.indicators)
+    cited = "".join(f'<br><span class="soft">{_e(c)}</span>' for c in dict.fromkeys(reason.indicators))
     words = f"{_e(reason.text)} ({reason.bits:+.2f} bits){cited}"
     if not reason.clauses:
         return f'<tr><td>{words}</td><td colspan="5" class="soft">no comparison kept</td></tr>'
