@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import date, datetime
 from decimal import Decimal
-from enum import StrEnum
 from typing import Any
 
 import typer
@@ -20,17 +19,14 @@ from rich.table import Table
 from fintel.errors import Diagnostic, FintelError, RuleError, Severity
 
 
-class Exit(StrEnum):
-    """What the exit codes mean: 0 fine, 1 findings, 2 usage or configuration."""
-
-    FINE = "0"
-    FINDINGS = "1"
-    USAGE = "2"
+#: Columns of a table that is written to a file or a pipe.
+PIPE_WIDTH = 160
 
 
 def out() -> Console:
-    """Where data goes."""
-    return Console(soft_wrap=False, highlight=False)
+    """Where data goes. Piped, there is no screen to fit: tables get room."""
+    console = Console(soft_wrap=False, highlight=False)
+    return console if console.is_terminal else Console(width=PIPE_WIDTH, highlight=False)
 
 
 def err() -> Console:
@@ -40,7 +36,7 @@ def err() -> Console:
 
 def say(text: str) -> None:
     """A line of talk."""
-    err().print(escape(text))
+    err().print(escape(text), soft_wrap=True)
 
 
 def plain(value: Any) -> Any:

@@ -63,7 +63,9 @@ def entries(tables: Tables, *, as_of: datetime | None = None, row: str | None = 
 
 
 def _age(born: pl.Expr, day: pl.Expr) -> pl.Expr:
-    before = (day.dt.month() * 100 + day.dt.day()) < (born.dt.month().cast(pl.Int32) * 100 + born.dt.day())
+    before = (day.dt.month().cast(pl.Int32) * 100 + day.dt.day()) < (
+        born.dt.month().cast(pl.Int32) * 100 + born.dt.day()
+    )
     return (day.dt.year() - born.dt.year() - before.cast(pl.Int32)).cast(pl.Int64)
 
 

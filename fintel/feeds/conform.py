@@ -42,6 +42,11 @@ class Plan:
         position = self.positions.get(names) if names is not None else None
         return pl.lit(None, dtype=pl.String) if position is None else pl.col(column_name(position))
 
+    def lacks(self, spec: ColumnSpec) -> bool:
+        """Whether the file has none of the columns that an optional specification reads."""
+        sources = spec.sources()
+        return bool(sources) and all(self.positions.get(names) is None for names in sources)
+
     def used(self) -> list[int]:
         """Positions that are read."""
         return sorted({p for p in self.positions.values() if p is not None})
@@ -167,8 +172,8 @@ def _columns(table: Table, fill: Fill, plan: Plan) -> dict[str, Value]:
     clock: pl.Expr | None = None
     for column in table.columns:
         name = column.name
-        if name not in mapped:
-            default = _default(table, name, mapped)
+        default = _default(table, name, mapped)
+        if name not in mapped or (default is not None and plan.lacks(mapped[name])):
             if default is not None:
                 made[name] = Value(default, no_code(), default)
             continue

@@ -23,7 +23,8 @@ class CompiledRule:
 
     ``anchor`` is a mask; ``windows`` are the engine's measures by name; ``guards`` are pairs of
     masks (rows that a measure wants, and those of them that carry the value): where the first has
-    rows and the second none, the rule cannot tell.
+    rows and the second none, the rule cannot tell. ``reads`` names, for the anchor (key '') and each
+    measure's filter, the masks that say where a column it reads is filled at all.
     """
 
     rule: Rule
@@ -31,6 +32,7 @@ class CompiledRule:
     anchor: int
     windows: Mapping[str, Window]
     guards: Mapping[str, tuple[int, int]]
+    reads: Mapping[str, Mapping[str, int]]
     when: pl.Expr
     clauses: tuple[Clause, ...]
 
@@ -114,11 +116,20 @@ def compile_library(library: Library, *, base_currency: str, rates: Mapping[str,
         if rule.id in unconverted:
             continue
 
-        def read(text: str, part: str, rule: Rule = rule, parameters: Mapping[str, float] = parameters) -> int:
+        reads: dict[str, dict[str, int]] = {}
+
+        def read(
+            text: str,
+            part: str,
+            rule: Rule = rule,
+            parameters: Mapping[str, float] = parameters,
+            reads: dict[str, dict[str, int]] = reads,
+        ) -> int:
             expression = parse(
                 text, columns=COLUMNS, parameters=parameters, lists=library.lists, location=rule.place(part)
             )
             mentions.update(expression.mentions)
+            reads[part] = {c: masks.add(f"#{c} is filled", pl.col(c).is_not_null()) for c in sorted(expression.columns)}
             return masks.add(expression.text, expression.polars)
 
         anchor = read(rule.anchor, "anchor")
@@ -133,7 +144,9 @@ def compile_library(library: Library, *, base_currency: str, rates: Mapping[str,
                 values.add(measure.column)
         codes.update(rule.per)
         when = parse_when(rule.when, measures=tuple(rule.measures), parameters=parameters, location=rule.place("when"))
-        compiled.append(CompiledRule(rule, parameters, anchor, windows, guards, when.polars, tuple(when.clauses)))
+        compiled.append(
+            CompiledRule(rule, parameters, anchor, windows, guards, reads, when.polars, tuple(when.clauses))
+        )
     return Plan(
         rules=tuple(compiled),
         masks=tuple(masks.expressions),

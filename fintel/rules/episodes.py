@@ -23,6 +23,7 @@ from fintel.rules.expression import Clause
 EVIDENCE_LIMIT = 50_000
 #: How many doublings past a threshold count as full strength.
 _FULL = 3.0
+_UNBOUNDED = 60.0
 
 
 @dataclass(frozen=True)
@@ -41,8 +42,8 @@ class Found:
     peaks: dict[str, tuple[npt.NDArray[np.float64], npt.NDArray[np.int32]]]
 
 
-def _strength(clauses: tuple[Clause, ...]) -> pl.Expr:
-    """0 to 1: the mean over comparisons of how many doublings the left side is past the right."""
+def _doublings(clauses: tuple[Clause, ...], cap: float) -> pl.Expr:
+    """The mean over comparisons of how many doublings, up to ``cap``, the left side is past the right."""
     parts = []
     for clause in clauses:
         if clause.operator not in (">", ">=", "<", "<=") or clause.left is None or clause.right is None:
@@ -50,8 +51,8 @@ def _strength(clauses: tuple[Clause, ...]) -> pl.Expr:
         left, right = clause.left.cast(pl.Float64), clause.right.cast(pl.Float64)
         big, small = (left, right) if clause.operator in (">", ">=") else (right, left)
         ratio = pl.when(small > 0).then(big / small).otherwise(2**_FULL)
-        parts.append((ratio.clip(1.0, 2**_FULL).log(2) / _FULL).fill_nan(0.0).fill_null(0.0))
-    return reduce(add, parts) / len(parts) if parts else pl.lit(0.5)
+        parts.append(ratio.clip(1.0, 2**cap).log(2).fill_nan(0.0).fill_null(0.0))
+    return reduce(add, parts) / len(parts) if parts else pl.lit(_FULL / 2)
 
 
 def find(piece: Slice, compiled: CompiledRule) -> Found:
@@ -90,7 +91,8 @@ def _join(
     same = (pl.col("partition") == pl.col("partition").shift(1)) & (pl.col("account") == pl.col("account").shift(1))
     frame = measured[hits].with_columns(
         *sides,
-        strength=_strength(compiled.clauses),
+        strength=_doublings(compiled.clauses, _FULL) / _FULL,
+        excess=_doublings(compiled.clauses, _UNBOUNDED),
         anchor=pl.Series(hits),
         entry=pl.Series(entry.astype(np.int64)),
         partition=pl.Series(piece.starts[rows]),
@@ -100,7 +102,7 @@ def _join(
     joined = frame.sort("partition", "account", "anchor", maintain_order=True).with_columns(
         (~(same & touching).fill_null(value=False)).cum_sum().alias("number")
     )
-    best = joined.sort("number", "strength", "anchor", descending=[False, True, False]).unique(
+    best = joined.sort("number", "excess", "anchor", descending=[False, True, False]).unique(
         "number", keep="first", maintain_order=True
     )
     spans = joined.group_by("number", maintain_order=True).agg(

@@ -137,13 +137,22 @@ def _load(tables: Tables, plan: Plan, library: Library, as_of: datetime | None) 
 
 
 def _cannot_tell(compiled: CompiledRule, data: Entries) -> str | None:
-    """Why the rule has no answer on this feed, or None. A missing value is never a 'no'."""
-    if not data.selected[compiled.anchor] and data.undecided[compiled.anchor]:
-        return f"no entry's anchor could be decided: a field it reads is empty ({compiled.rule.anchor})"
+    """Why the rule has no answer on this feed, or None. A missing value is never a 'no'.
+
+    A field that is filled for some entries only does not blind a rule: what it could not decide is
+    counted as ``unseen``.
+    """
+    parts = {"anchor": compiled.anchor} | {
+        f"measures.{name}.where": compiled.guards[name][0]
+        for name, measure in compiled.rule.measures.items()
+        if measure.where is not None
+    }
+    for part, mask in parts.items():
+        empty_columns = [c for c, filled in compiled.reads[part].items() if not data.selected[filled]]
+        if empty_columns and data.undecided[mask] and not data.selected[mask]:
+            return f"{part}: {', '.join(empty_columns)} is empty in the whole feed"
     for name, (wanted, carrying) in compiled.guards.items():
         measure = compiled.rule.measures[name]
-        if not data.selected[wanted] and data.undecided[wanted]:
-            return f"measure '{name}': a field its filter reads is empty ({measure.where or compiled.rule.anchor})"
         if data.selected[wanted] and not data.selected[carrying]:
             return f"measure '{name}': {measure.column} is empty in every entry it looks at"
     return None
