@@ -28,6 +28,17 @@ VERSION = 1
 #: Payments that one own account makes or gets a day, roughly; only sizes chunks.
 _PER_DAY = 0.4
 
+#: Every name that is written, so that an earlier population leaves nothing behind.
+_NAMES = (
+    "transactions",
+    "transactions-[0-9][0-9][0-9][0-9]",
+    "accounts",
+    "parties",
+    "identifiers",
+    "labels",
+    "rates",
+)
+
 Format = Literal["parquet", "csv"]
 Progress = Callable[[int, int], None]
 
@@ -66,7 +77,7 @@ def generate(
 
     Parameters
     ----------
-    folder: made if absent; files of the same names are replaced.
+    folder: made if absent; what an earlier call wrote there is replaced.
     accounts: own customers' accounts; external counterparties come on top, about 0.75 of each.
     days: length of the period. About ``0.4 * accounts * days`` payments.
     seed: equal arguments give equal bytes, on any number of threads.
@@ -85,6 +96,9 @@ def generate(
     if format not in ("parquet", "csv") or chunk_rows < 1:
         raise ConfigError("format is 'parquet' or 'csv', chunk_rows at least 1")
     folder.mkdir(parents=True, exist_ok=True)
+    for name in _NAMES:
+        for stale in (*folder.glob(f"{name}.parquet"), *folder.glob(f"{name}.csv")):
+            stale.unlink()
     world = World(seed, accounts, start, days)
     routine = Routine(world, seed)
     register = Register()

@@ -35,7 +35,8 @@ class Ledger:
         self._parts: list[Columns] = []
 
     def add(self, t: Array, **given: Array | int) -> None:
-        """Add ``len(t)`` payments; single numbers hold for all of them."""
+        """Add ``len(t)`` payments; single numbers hold for all of them. Nobody pays oneself: such rows,
+        where chance drew one account twice, are left out."""
         n = len(t)
         if n == 0:
             return
@@ -45,7 +46,8 @@ class Ledger:
             part[name] = np.broadcast_to(np.asarray(value), (n,)).astype(kind)
         if given:
             raise TypeError(f"no such column: {sorted(given)}")
-        self._parts.append(part)
+        alone = (part["debtor"] == part["creditor"]) & (part["debtor"] >= 0)
+        self._parts.append(take(part, ~alone) if alone.any() else part)
 
     def extend(self, columns: Columns) -> None:
         """Add payments that are columns already."""

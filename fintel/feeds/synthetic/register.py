@@ -83,6 +83,10 @@ class Register:
         parts = []
         for what, suspicious in (("members", True), ("victims", False)):
             scheme, account = self.pairs(what)
+            if not suspicious:
+                # Whoever takes part in one scheme and is harmed by another stays a member.
+                only = ~np.isin(account, self.pairs("members")[1])
+                scheme, account = scheme[only], account[only]
             for subject, ids, rows in (
                 ("account", account_ids, account),
                 ("party", party_ids, party[account]),

@@ -1,0 +1,235 @@
+"""The synthetic population: canonical tables, equal bytes, honest labels."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from fintel.domain.schema import CANONICAL, PROVENANCE, TABLES
+from fintel.errors import ConfigError
+from fintel.feeds.synthetic import Summary, generate
+from fintel.feeds.synthetic.register import FAMILIES
+from fintel.frames import POLARS
+
+START, DAYS = date(2025, 1, 1), 90
+WRITTEN = ("transactions", "accounts", "parties", "identifiers", "labels", "rates")
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Summary:
+    return generate(tmp_path_factory.mktemp("population"), accounts=1200, days=DAYS, seed=3, start=START)
+
+
+def read(made: Summary, name: str) -> pl.DataFrame:
+    return pl.read_parquet(made.folder / f"{name}.parquet")
+
+
+def test_tables_are_canonical(made: Summary) -> None:
+    computed = {c.name for c in PROVENANCE} | {"amount_base"}
+    assert {t.name for t in CANONICAL} - {"intel"} == set(WRITTEN)
+    for name in WRITTEN:
+        frame, table = read(made, name), TABLES[name]
+        columns = [c for c in table.columns if c.name not in computed]
+        assert frame.columns == [c.name for c in columns]
+        assert frame.height == made.rows[name] > 0
+        for column in columns:
+            values = frame[column.name]
+            assert values.dtype == POLARS[column.type], (name, column.name)
+            if column.required:
+                assert values.null_count() == 0, (name, column.name)
+            if column.values:
+                assert set(values.drop_nulls().unique()) <= set(column.values), (name, column.name)
+        assert frame.select(table.key).is_duplicated().sum() == 0, name
+
+
+def test_payments_make_sense(made: Summary) -> None:
+    t = read(made, "transactions")
+    assert t["amount"].min() > 0
+    assert t["booked_at"].is_sorted()
+    begin = datetime(START.year, START.month, START.day, tzinfo=UTC)
+    assert t["booked_at"].min() >= begin - timedelta(hours=12)
+    assert t["booked_at"].max() <= begin + timedelta(days=DAYS + 3)
+    cash = t.filter(pl.col("instrument") == "cash")
+    assert cash.select((pl.col("debtor_account_id").is_null() != pl.col("creditor_account_id").is_null()).all()).item()
+    assert cash["place_id"].null_count() == 0
+    assert t.filter(pl.col("debtor_account_id") == pl.col("creditor_account_id")).is_empty()
+    bought = t.filter(pl.col("instrument").is_in(["card", "prepaid"]))
+    assert bought["merchant_category_code"].str.contains(r"^\d{4}$").all()
+    rated = set(read(made, "rates").filter(pl.col("date") == START)["currency"])
+    assert set(t["currency"]) <= rated
+    # Missing as in real feeds: some, never all.
+    for name in (
+        "local_offset_minutes",
+        "remittance_information",
+        "debtor_name",
+        "creditor_country",
+        "device_id",
+        "ip_address",
+    ):
+        assert 0.02 < t[name].is_null().mean() < 0.98, name
+
+
+def test_returns_undo_a_payment(made: Summary) -> None:
+    t = read(made, "transactions")
+    back = t.filter(pl.col("reversal_of").is_not_null())
+    assert back.height > 20
+    assert set(back["status"]) == {"reversal"}
+    both = back.join(t, left_on="reversal_of", right_on="transaction_id", suffix="_first")
+    assert both.height == back.height
+    assert set(both["status_first"]) == {"returned"}
+    assert both.select((pl.col("amount") == pl.col("amount_first")).all()).item()
+    assert both.select((pl.col("booked_at") > pl.col("booked_at_first")).all()).item()
+    assert both.select(pl.col("debtor_account_id").eq_missing(pl.col("creditor_account_id_first")).all()).item()
+    assert both.select(pl.col("creditor_account_id").eq_missing(pl.col("debtor_account_id_first")).all()).item()
+
+
+def test_ibans_have_right_check_digits(made: Summary) -> None:
+    ids = read(made, "accounts")["account_id"].to_list()
+    ibans = [i for i in ids if "|" not in i]
+    assert len(ibans) > 50
+    for iban in ibans:
+        digits = "".join(str(int(c, 36)) for c in iban[4:] + iban[:4])
+        assert int(digits) % 97 == 1, iban
+
+
+def test_labels_are_rare_late_and_refer_to_rows(made: Summary) -> None:
+    labels, accounts, t = read(made, "labels"), read(made, "accounts"), read(made, "transactions")
+    known = {"transaction": set(t["transaction_id"]), "party": None, "account": None}
+    assert set(labels.filter(pl.col("subject_type") == "transaction")["subject_id"]) <= known["transaction"]
+    bad = labels.filter("suspicious")
+    assert set(bad["typology"]) == set(FAMILIES)
+    assert set(bad["subject_type"]) == {"transaction", "account", "party"}
+    share = bad.filter(pl.col("subject_type") == "account")["subject_id"].n_unique() / accounts.height
+    assert 0.001 <= share <= 0.01
+    paid = bad.filter(pl.col("subject_type") == "transaction").join(t, left_on="subject_id", right_on="transaction_id")
+    delay = paid.group_by("scheme_id").agg(wait=pl.col("known_at").max() - pl.col("booked_at").max())["wait"]
+    assert delay.min() >= timedelta(days=20)
+    # One payment in twelve is not found, so a scheme may seem to end earlier than it did.
+    assert delay.quantile(0.5) <= timedelta(days=91)
+    victims = labels.filter(~pl.col("suspicious") & pl.col("scheme_id").is_not_null())
+    assert victims.height > 0
+    assert not set(victims["subject_id"]) & set(bad["subject_id"])
+    assert labels.filter(pl.col("label_source") == "review")["suspicious"].any() is False
+
+
+def test_summary_and_manifest_agree(made: Summary) -> None:
+    manifest = json.loads((made.folder / "manifest.json").read_text())
+    assert manifest["rows"] == made.rows
+    assert manifest["sha256"] == made.sha256
+    assert manifest["arguments"]["seed"] == 3
+    assert made.payments == made.rows["transactions"]
+    labels = read(made, "labels").filter(pl.col("suspicious") & (pl.col("subject_type") == "account"))
+    for family in FAMILIES:
+        assert made.schemes[family] >= 1
+        assert made.lookalikes[family] >= 20
+        assert made.labelled[family]["accounts"] == labels.filter(pl.col("typology") == family).height
+
+
+def test_same_seed_same_bytes_on_any_number_of_threads(made: Summary, tmp_path: Path) -> None:
+    code = (
+        "import sys; from datetime import date; from pathlib import Path; from fintel.feeds.synthetic import generate; "
+        f"generate(Path(sys.argv[1]), accounts=1200, days={DAYS}, seed=3, start=date(2025, 1, 1))"
+    )
+    env = os.environ | {"POLARS_MAX_THREADS": "1", "OMP_NUM_THREADS": "1"}
+    subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=True, env=env, timeout=300)
+    files = sorted(p.name for p in tmp_path.iterdir())
+    assert files == sorted([*made.sha256, "manifest.json"])
+    for name in files:
+        assert (tmp_path / name).read_bytes() == (made.folder / name).read_bytes(), name
+
+
+def test_another_seed_is_another_population(made: Summary, tmp_path: Path) -> None:
+    other = generate(tmp_path, accounts=1200, days=DAYS, seed=4, start=START)
+    assert all(other.sha256[name] != digest for name, digest in made.sha256.items())
+    mine = set(read(made, "accounts")["account_id"])
+    assert len(mine & set(read(other, "accounts")["account_id"])) < len(mine) / 100
+
+
+def test_chunks_are_the_population_in_order_of_time(tmp_path: Path) -> None:
+    seen: list[tuple[int, int]] = []
+    made = generate(
+        tmp_path, accounts=300, days=40, seed=5, chunk_rows=1000, progress=lambda done, of: seen.append((done, of))
+    )
+    names = sorted(n for n in made.sha256 if n.startswith("transactions"))
+    assert names[0] == "transactions-0001.parquet"
+    assert len(names) >= 4
+    parts = [pl.read_parquet(tmp_path / n) for n in names]
+    whole = pl.concat(parts)
+    assert whole["booked_at"].is_sorted()
+    assert whole["transaction_id"].n_unique() == whole.height == made.payments
+    assert seen[-1] == (40, 40)
+    assert [d for d, _ in seen] == sorted(d for d, _ in seen)
+    again = generate(tmp_path, accounts=300, days=40, seed=5)
+    assert sorted(p.name for p in tmp_path.iterdir()) == sorted([*again.sha256, "manifest.json"])
+    # Each account's everyday life is drawn anew in other chunks, schemes are the same.
+    assert again.schemes == made.schemes
+    assert abs(again.payments - made.payments) < 0.1 * made.payments
+
+
+def test_csv_says_the_same_as_parquet(tmp_path: Path) -> None:
+    one = generate(tmp_path / "p", accounts=250, days=30, seed=6)
+    two = generate(tmp_path / "c", accounts=250, days=30, seed=6, format="csv")
+    assert one.rows == two.rows
+    for name in WRITTEN:
+        frame = pl.read_parquet(tmp_path / "p" / f"{name}.parquet")
+        text = pl.read_csv(tmp_path / "c" / f"{name}.csv", infer_schema=False)
+        assert text.columns == frame.columns
+        times = [c for c, kind in frame.schema.items() if kind == pl.Datetime("us", "UTC")]
+        plain = frame.with_columns(pl.col(times).dt.strftime("%Y-%m-%dT%H:%M:%SZ")).with_columns(
+            pl.all().cast(pl.String)
+        )
+        assert plain.equals(text), name
+
+
+def test_rates_are_into_the_base_currency(tmp_path: Path) -> None:
+    made = generate(tmp_path, accounts=200, days=30, seed=6, base_currency="CAD")
+    rates = read(made, "rates")
+    assert set(rates["base"]) == {"CAD"}
+    assert set(rates.filter(pl.col("currency") == "CAD")["rate"].cast(pl.Float64)) == {1.0}
+    first = rates.filter(pl.col("date") == START)
+    usd = first.filter(pl.col("currency") == "USD")["rate"].cast(pl.Float64).item()
+    assert 1.2 < usd < 1.6
+    assert rates.filter(pl.col("currency") == "USD")["rate"].n_unique() > 20
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"accounts": 10}, {"days": 5}, {"base_currency": "XXX"}, {"format": "xlsx"}, {"chunk_rows": 0}],
+    ids=lambda w: next(iter(w)),
+)
+def test_wrong_arguments_write_nothing(tmp_path: Path, wrong: dict) -> None:
+    folder = tmp_path / "none"
+    with pytest.raises(ConfigError):
+        generate(folder, **({"accounts": 300, "days": 30, "seed": 1} | wrong))
+    assert not folder.exists()
+
+
+def test_the_shipped_set_is_what_its_manifest_says(root: Path, tmp_path: Path) -> None:
+    shipped = root / "data" / "synthetic"
+    manifest = json.loads((shipped / "manifest.json").read_text())
+    a = manifest["arguments"]
+    made = generate(
+        tmp_path,
+        accounts=a["accounts"],
+        days=a["days"],
+        seed=a["seed"],
+        start=date.fromisoformat(a["start"]),
+        base_currency=a["base_currency"],
+        format=a["format"],
+        chunk_rows=a["chunk_rows"],
+    )
+    assert made.rows == manifest["rows"]
+    assert all(manifest["schemes"][f] >= 1 and manifest["labelled"][f]["accounts"] >= 1 for f in FAMILIES)
+    assert sum((shipped / n).stat().st_size for n in made.sha256) < 5_000_000
+    if manifest["made_with"] == {"polars": pl.__version__, "numpy": __import__("numpy").__version__}:
+        for name in made.sha256:
+            assert (tmp_path / name).read_bytes() == (shipped / name).read_bytes(), name
+    for name in made.sha256:
+        assert pl.read_parquet(tmp_path / name).equals(pl.read_parquet(shipped / name)), name
