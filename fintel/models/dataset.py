@@ -161,7 +161,7 @@ def choose_plan(first: datetime, moment: datetime, full: Truth, known: Truth, sa
     if sampling.plan == "time":
         raise ModelError("a split by time is not possible: " + "; ".join(reasons))
     before = min(history, 90.0) if timed and history >= 180 else history
-    snapshots = _snapshots(first + timedelta(days=before), moment, max(sampling.step_days, int(before)))
+    snapshots = _snapshots(first + timedelta(days=before), moment, sampling.step_days)
     why = "; ".join(reasons) or "as asked for"
     note = f"no split by time ({why}): folds of groups over the same period, so nothing is known of the future"
     return Plan("grouped", before, 0.0, snapshots, snapshots, known_by, (note,))

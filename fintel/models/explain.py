@@ -20,7 +20,7 @@ from fintel.models.saved import Card, FeatureCard
 from fintel.models.scorer import BoostedScorer
 
 Floats = npt.NDArray[np.float64]
-#: What ``ranking.Learned.contributions`` holds.
+#: What ``Learned.contributions`` holds.
 REASONS = pl.Schema({"account_id": pl.String, "name": pl.String, "bits": pl.Float64, "text": pl.String})
 
 
@@ -67,7 +67,7 @@ def describe(card: FeatureCard, value: float, base_currency: str) -> str:
     if card.median is None:
         return said
     usual = in_words(feature, card.median, base_currency)
-    place = ordinal(min(99, math.floor(card.percentile(value))))
+    place = ordinal(min(99, max(1, math.floor(card.percentile(value)))))
     return f"{said}, usual {usual} ({place} percentile)"
 
 

@@ -42,7 +42,7 @@ class BoostedScorer(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         min_rows: int = 10,
         columns: float = 0.5,
         l2: float = 5.0,
-        positive_weight: float = 2.0,
+        positive_weight: float = 1.0,
         monotone: tuple[int, ...] | None = None,
         seed: int = 7,
         threads: int = 0,
@@ -70,6 +70,10 @@ class BoostedScorer(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         ------
         ValueError: not two classes, or a positive weight outside 1 to 10.
         """
+        return self.prepare(X, y, sample_weight).grow(self.rounds)
+
+    def prepare(self, X: Any, y: Any, sample_weight: Any = None) -> BoostedScorer:
+        """``fit`` without trees yet: for callers that ``grow`` them while they watch."""
         X, y = validate_data(self, X, y, dtype=np.float64, ensure_all_finite="allow-nan", ensure_min_samples=2)
         check_classification_targets(y)
         self.classes_ = np.unique(y)
@@ -83,8 +87,14 @@ class BoostedScorer(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         weight = None if sample_weight is None else _check_sample_weight(sample_weight, X, ensure_non_negative=True)
         if weight is not None and not weight.any():
             raise ValueError("Sample weights must contain at least one non-zero number.")
-        data = lightgbm.Dataset(X, target, weight=weight, params={"verbosity": -1}, free_raw_data=True)
-        self.booster_ = lightgbm.train(self._settings(), data, num_boost_round=self.rounds)
+        settings = self._settings()
+        self.booster_ = lightgbm.Booster(settings, lightgbm.Dataset(X, target, weight=weight, params=settings))
+        return self
+
+    def grow(self, rounds: int) -> BoostedScorer:
+        """Add trees."""
+        for _ in range(rounds):
+            self.booster_.update()
         return self
 
     def _settings(self) -> dict[str, Any]:
@@ -105,9 +115,9 @@ class BoostedScorer(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             "verbosity": -1,
         }
 
-    def decision_function(self, X: Any, rounds: int | None = None) -> Floats:
-        """Margin of each row, natural log odds; by the first ``rounds`` trees if given."""
-        return self._predict(X, raw_score=True, num_iteration=rounds)
+    def decision_function(self, X: Any) -> Floats:
+        """Margin of each row, natural log odds."""
+        return self._predict(X, raw_score=True)
 
     def predict_proba(self, X: Any) -> Floats:
         """(rows, 2): probabilities of both classes under the training weights."""

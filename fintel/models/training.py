@@ -23,6 +23,7 @@ from fintel.features.windows import account_features
 from fintel.models.dataset import AT_LEAST, Examples, Sampling, Tables, build, own_accounts
 from fintel.models.evaluation import Evaluation, average_precision, evaluate
 from fintel.models.explain import REASONS, bits, reasons
+from fintel.models.learned import Learned
 from fintel.models.saved import (
     QUANTILES,
     Card,
@@ -34,7 +35,6 @@ from fintel.models.saved import (
     scorer_of,
 )
 from fintel.models.scorer import BoostedScorer
-from fintel.ranking import Learned
 
 Floats = npt.NDArray[np.float64]
 
@@ -200,8 +200,9 @@ def score(
 
 
 def _choose_rounds(examples: Examples, parameters: Mapping[str, Any]) -> tuple[int, str]:
-    """Trees that rank best on a later part: the last training snapshot, by models that end a gap before
-    it, in folds of groups. Nothing that the evaluation uses is looked at."""
+    """Early stopping on a later part: the last training snapshot, ranked by models that end a gap before
+    it, one for each fold of groups, until twice as many trees rank no better. The evaluation's moment is
+    not looked at."""
     plan, rows = examples.plan, examples.rows
     if plan.kind != "time":
         return _DEFAULT_ROUNDS, "fixed: no later part to validate on"
@@ -212,19 +213,24 @@ def _choose_rounds(examples: Examples, parameters: Mapping[str, Any]) -> tuple[i
     if min(_positives(rows, earlier), _positives(rows, later)) < AT_LEAST:
         return _DEFAULT_ROUNDS, "fixed: too few positives in an earlier and a later part"
     fold = rows["fold"].to_numpy()
-    margin = np.zeros((len(CHECKPOINTS), label.size))
+    growing: list[tuple[npt.NDArray[np.bool_], BoostedScorer]] = []
     for k in np.unique(fold[later]):
-        scorer = BoostedScorer(**dict(parameters) | {"rounds": CHECKPOINTS[-1]})
-        held = later & (fold == k)
         seen = earlier & (fold != k)
         if np.unique(label[seen]).size < 2:
             return _DEFAULT_ROUNDS, "fixed: too few positives in an earlier part"
-        scorer.fit(examples.x[seen], label[seen])
-        for i, rounds in enumerate(CHECKPOINTS):
-            margin[i, held] = scorer.decision_function(examples.x[held], rounds)
-    reached = [average_precision(label[later], m[later]) for m in margin]
-    best = int(np.argmax(reached))
-    return CHECKPOINTS[best], f"average precision {reached[best]:.3f} on the snapshot of {plan.fit_at[-1]:%Y-%m-%d}"
+        held = later & (fold == k)
+        growing.append((held, BoostedScorer(**parameters).prepare(examples.x[seen], label[seen])))
+    margin = np.zeros(label.size)
+    best, reached = 0, -1.0
+    for before, rounds in zip((0, *CHECKPOINTS), CHECKPOINTS, strict=False):
+        for held, scorer in growing:
+            margin[held] = scorer.grow(rounds - before).decision_function(examples.x[held])
+        precision = average_precision(label[later], margin[later])
+        if precision > reached:
+            best, reached = rounds, precision
+        elif rounds >= 2 * best:
+            break
+    return best, f"average precision {reached:.3f} on the snapshot of {plan.fit_at[-1]:%Y-%m-%d}"
 
 
 def _positives(rows: pl.DataFrame, chosen: npt.NDArray[np.bool_]) -> int:

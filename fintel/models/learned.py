@@ -1,0 +1,20 @@
+"""What a model hands to the ranking."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import polars as pl
+
+
+@dataclass(frozen=True)
+class Learned:
+    """A model's part: ``base`` bits for everybody, and exact contributions.
+
+    ``contributions``: ``account_id, name, bits, text``; with ``base`` they add up to the model's log2
+    odds. ``rule_weight`` (0 or more) scales rule reasons beside the model.
+    """
+
+    base: float
+    contributions: pl.DataFrame
+    rule_weight: float = 1.0
