@@ -27,7 +27,8 @@ from fintel.errors import Diagnostic, ReportError, StoreError
 from fintel.feeds.base import Batch, identify
 from fintel.feeds.mapping import Mapping as FeedMapping
 from fintel.feeds.reading import read, select
-from fintel.ranking import Learned, rank
+from fintel.models.learned import Learned
+from fintel.ranking import rank
 from fintel.reports.bundle import DraftFiles, write_draft
 from fintel.reports.draft import build_case
 from fintel.rules import loader

@@ -22,6 +22,7 @@ import polars as pl
 from fintel.domain.detection import Level
 from fintel.domain.schema import ALERTS, REASONS
 from fintel.frames import empty, fit
+from fintel.models.learned import Learned
 
 #: Bits of one hit at full weight. Low alone leaves the odds against; critical alone tips them.
 LEVEL_BITS: Mapping[str, float] = {Level.LOW: 2.0, Level.MEDIUM: 4.0, Level.HIGH: 6.5, Level.CRITICAL: 9.0}
@@ -29,19 +30,6 @@ DAMPING = 0.5
 GRAIN = 2.0**20
 #: What a bare hit is worth, what its strength adds, what its share of the turnover adds.
 _BARE, _STRENGTH, _SHARE = 0.4, 0.3, 0.3
-
-
-@dataclass(frozen=True)
-class Learned:
-    """A model's part: ``base`` bits for everybody, and exact contributions.
-
-    ``contributions``: ``account_id, name, bits, text``; with ``base`` they add up to the model's log2
-    odds. ``rule_weight`` (0 or more) scales rule reasons beside the model.
-    """
-
-    base: float
-    contributions: pl.DataFrame
-    rule_weight: float = 1.0
 
 
 @dataclass(frozen=True)

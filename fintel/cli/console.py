@@ -18,7 +18,6 @@ from rich.table import Table
 
 from fintel.errors import Diagnostic, FintelError, RuleError, Severity
 
-
 #: Columns of a table that is written to a file or a pipe.
 PIPE_WIDTH = 160
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 from fintel.cli.console import errors_explained, print_json, print_table, progress, say
 from fintel.cli.options import AsJson, ConfigFile, LakeFolder, settings_of
+
+Format = Literal["parquet", "csv"]
 
 _TEMPLATE = """# fintel's settings. Paths are relative to this file. Every setting can also be a variable:
 # FINTEL_LAKE, FINTEL_RANKING__BUDGET …
@@ -71,7 +73,7 @@ def synth(
     accounts: Annotated[int, typer.Option(min=200, help="Own customers' accounts; counterparties come on top.")] = 2000,
     days: Annotated[int, typer.Option(min=30, help="Days that the feed spans.")] = 90,
     seed: Annotated[int, typer.Option(help="Same seed, same bytes.")] = 7,
-    format: Annotated[str, typer.Option(help="parquet or csv")] = "parquet",
+    format: Annotated[Format, typer.Option(help="Of the files.")] = "parquet",
 ) -> None:
     """Make a synthetic population with labelled schemes and their benign look-alikes.
 
