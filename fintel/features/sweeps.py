@@ -103,3 +103,28 @@ def top_share(codes: Array, size: int, mask: Array, lo: Array, hi: Array) -> Arr
                 number[codes[i]] = 0
         out[k] = most / rows if rows else np.nan
     return out
+
+
+@_jit
+def spread(values: Array, mask: Array, lo: Array, hi: Array) -> Array:
+    """Sample standard deviation of each window: float64 (m,), NaN under two rows.
+
+    Two passes over each window, so that it depends on the window's rows alone, to the last bit, and not
+    on the windows before it.
+    """
+    out = np.full(lo.size, np.nan)
+    for k in range(lo.size):
+        rows = 0
+        total = np.int64(0)
+        for i in range(lo[k], hi[k]):
+            if mask[i]:
+                rows += 1
+                total += values[i]
+        if rows > 1:
+            mean = total / rows
+            square = 0.0
+            for i in range(lo[k], hi[k]):
+                if mask[i]:
+                    square += (values[i] - mean) ** 2
+            out[k] = np.sqrt(square / (rows - 1))
+    return out

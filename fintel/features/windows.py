@@ -283,8 +283,7 @@ class _Windows:
             highest, some = kernels.extreme(values, mask, lo, hi, 1)
             return np.where(some, highest / MONEY_UNITS, np.nan)
         if kind == "std":
-            spread, some = kernels.deviation(values, mask, lo, hi)
-            return np.where(some, spread / MONEY_UNITS, np.nan)
+            return cast("Floats", sweeps.spread(values, mask, lo, hi) / MONEY_UNITS)
         raise ValueError(f"unknown kind of measure '{kind}'")
 
     def _once(self, key: str, make: Any) -> Any:
