@@ -131,6 +131,7 @@ def mappings() -> None:
             chosen = mapping_loader.load(name)
             rows.append((name, chosen.description))
         print_table(None, ("mapping", "what it reads"), rows)
+        say("for a feed of your own: fintel feed sniff FILE, or fintel feed mapping template")
 
 
 @app.command()

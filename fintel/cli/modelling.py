@@ -72,6 +72,10 @@ def learned_part(
 
 def train(
     as_of: AsOf = None,
+    known_by: Annotated[
+        str | None,
+        typer.Option("--known-by", help="Use labels known by this day. Default: the moment of --as-of."),
+    ] = None,
     champion: Annotated[
         bool, typer.Option("--champion", help="Let detection use it at once, whatever it replaces.")
     ] = False,
@@ -85,11 +89,12 @@ def train(
     The first model becomes the champion, which detection uses; a later one only with --champion.
     With the extra fintel\\[mlflow] it is tracked and registered (SQLite in the lake by default).
 
-    [dim]fintel train[/]     [dim]fintel train --as-of 2025-03-31 --champion[/]
+    [dim]fintel train[/]     [dim]fintel train --as-of 2025-03-31 --known-by 2025-06-30 --champion[/]
     """
     with errors_explained():
         import polars as pl
 
+        from fintel.models.dataset import Sampling
         from fintel.models.saved import save
         from fintel.models.training import train as fit
         from fintel.pipeline import canonical_tables, last_moment, load_library
@@ -113,6 +118,7 @@ def train(
             bits = ranked.alerts.select("account_id", score=pl.col("score") - pl.col("prior"))
             trained = fit(
                 tables, settings=settings, as_of=moment(as_of), rule_scores=bits,
+                sampling=Sampling(known_by=moment(known_by)),
                 fingerprints={"library": library.fingerprint, "feeds": " ".join(feeds)[:400]},
             )  # fmt: skip
         folder = save(trained.model, models_folder(settings))
