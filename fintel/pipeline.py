@@ -26,6 +26,7 @@ from fintel.domain.schema import CANONICAL, TABLES
 from fintel.errors import Diagnostic, ReportError, StoreError
 from fintel.feeds.base import Batch, identify
 from fintel.feeds.mapping import Mapping as FeedMapping
+from fintel.feeds.rates import convert
 from fintel.feeds.reading import read, select
 from fintel.models.learned import Learned
 from fintel.ranking import rank
@@ -38,6 +39,7 @@ from fintel.store.lake import Lake
 
 #: stage, how far, of how much (0 = unknown)
 Progress = Callable[[str, int, int], None]
+_SAMPLE = 1_000
 
 
 def silent(stage: str, done: int, of: int) -> None:
@@ -74,7 +76,7 @@ class _Stopwatch:
 
 def ingest(
     lake: Lake,
-    path: Path,
+    path: Path | Mapping[str, Path],
     mapping: FeedMapping,
     settings: Settings,
     *,
@@ -86,7 +88,10 @@ def ingest(
     Raises
     ------
     FeedError, StoreError: the feed or the lake as a whole. A bad row goes to quarantine.
+
+    Where a feed brings rates, payments that were there before are converted anew.
     """
+    before = lake.count("transactions")
     files = sorted(select(path, mapping), key=lambda f: not _fills(mapping, f[0], "rates"))
     commits: list[Commit] = []
     for number, (name, file) in enumerate(files):
@@ -103,7 +108,32 @@ def ingest(
             {name: file}, mapping, source=source, base_currency=settings.base_currency, rates=rates
         )  # fmt: skip
         commits += _commit(lake, feed, missing, batches, lambda rows, f=file: progress(f"reading {f.name}", rows, 0))  # type: ignore[misc]
+    if before and any(c.target == "rates" and c.accepted for c in commits):
+        progress("converting amounts", 0, 0)
+        convert_amounts(lake, settings)
     return commits
+
+
+def convert_amounts(lake: Lake, settings: Settings) -> None:
+    """Compute ``amount_base`` of every payment anew, by the lake's rates and the settings' base currency."""
+    rates = lake.scan("rates").collect()
+    lake.replace("transactions", (convert(f, rates, settings.base_currency) for f in lake.frames("transactions")))
+
+
+def require_current_amounts(lake: Lake, settings: Settings) -> None:
+    """StoreError where ``amount_base`` was computed by another base currency or other rates.
+
+    Tried on the first rows of each file: amounts of a wrong currency would be wrong in every rule.
+    """
+    rates = lake.scan("rates").collect()
+    for file in lake.files("transactions"):
+        sample = pl.read_parquet(file, n_rows=_SAMPLE)
+        if not convert(sample, rates, settings.base_currency)["amount_base"].equals(sample["amount_base"]):
+            raise StoreError(
+                f"amounts in the lake were converted with another base currency than {settings.base_currency}",
+                location=lake.path,
+                hint="fintel feed convert computes them anew",
+            )
 
 
 def _fills(mapping: FeedMapping, name: str, table: str) -> bool:
@@ -182,6 +212,7 @@ def detect(
     """
     watch = _Stopwatch()
     moment = as_of or last_moment(lake)
+    require_current_amounts(lake, settings)
     tables = canonical_tables(lake)
     found = detect_tables(
         tables, library, base_currency=settings.base_currency, as_of=moment,

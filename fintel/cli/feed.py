@@ -55,6 +55,42 @@ def add(
 
 
 @app.command()
+def rates(
+    file: Annotated[Path, typer.Argument(help="Columns date, currency, base, rate: base for one unit.")],
+    config: ConfigFile = None,
+    lake: LakeFolder = None,
+) -> None:
+    """Add exchange rates and convert the payments that are there.
+
+    A line such as 2025-01-01,EUR,USD,1.04 holds from its day until the next one of that currency.
+    """
+    with errors_explained():
+        from fintel.feeds import mapping_loader
+        from fintel.pipeline import ingest
+        from fintel.store.lake import Lake
+
+        settings = settings_of(config, lake)
+        with Lake.create_or_open(settings.lake) as store, progress() as show:
+            commits = ingest(store, {"rates": file}, mapping_loader.load("fintel"), settings, progress=show)
+            bare = store.scan("transactions").select("amount_base").collect(engine="streaming")["amount_base"]
+        say(f"{sum(c.accepted for c in commits):,} rates added; {bare.null_count():,} payments have no rate")
+
+
+@app.command()
+def convert(config: ConfigFile = None, lake: LakeFolder = None) -> None:
+    """Compute amounts in the base currency anew, after base_currency has changed."""
+    with errors_explained():
+        from fintel.pipeline import convert_amounts
+        from fintel.store.lake import Lake
+
+        settings = settings_of(config, lake)
+        with Lake.create_or_open(settings.lake) as store, progress() as show:
+            show("converting amounts", 0, 0)
+            convert_amounts(store, settings)
+        say(f"amounts are in {settings.base_currency}")
+
+
+@app.command()
 def report(
     examples: Annotated[int, typer.Option(min=0, help="Rejected rows to show for each reason.")] = 3,
     config: ConfigFile = None,

@@ -388,6 +388,23 @@ def test_a_run_of_an_earlier_moment_ignores_what_came_later(bank: Bank) -> None:
     assert bank.hits(as_of=datetime(2024, 3, 3, 12, tzinfo=UTC)) == alone
 
 
+def test_rates_that_come_later_convert_what_is_there(bank: Bank) -> None:
+    bank.read(*[day(d, currency="EUR") for d in (1, 2, 3)])
+    file = bank.folder / "rates.csv"
+    file.write_text("date,currency,base,rate\n2024-01-01,EUR,USD,1.1\n2024-03-02,EUR,USD,1.25\n")
+    with Lake.create_or_open(bank.settings.lake) as lake:
+        ingest(lake, {"rates": file}, mapping_loader.load("fintel"), bank.settings)
+    amounts = bank.table("transactions").sort("booked_at")["amount_base"].cast(pl.Float64).to_list()
+    assert amounts == [55.0, 62.5, 62.5]
+    assert bank.hits("value") == {"a": {"value": 180.0, "sends": 3}}
+
+
+def test_another_base_currency_is_not_mixed_with_old_amounts(bank: Bank) -> None:
+    bank.read(day(1), day(2), day(3))
+    with pytest.raises(StoreError, match="another base currency"):
+        bank.detect(base="EUR")
+
+
 def test_wrong_settings_are_named(tmp_path: Path) -> None:
     from fintel import config
 
