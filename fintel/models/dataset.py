@@ -10,7 +10,7 @@ snapshots; then nothing is said of the future, and the plan's notes say so.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Literal
 
@@ -23,7 +23,7 @@ from fintel.errors import ModelError
 from fintel.features.catalog import FEATURES, model_features
 from fintel.features.windows import account_features
 from fintel.frames import empty
-from fintel.models.labels import Truth, groups, label_rows, read_truth
+from fintel.models.labels import TIES, Truth, groups, label_rows, read_truth
 
 Tables = Mapping[str, pl.LazyFrame]
 Floats = npt.NDArray[np.float64]
@@ -32,6 +32,8 @@ Kind = Literal["time", "grouped"]
 #: Fewer labelled accounts than this on either side teach and prove nothing.
 AT_LEAST = 10
 _LOOKBACKS = (90, 30)
+#: A group with a greater share of the labelled accounts cannot be held out.
+_LARGEST_GROUP = 0.4
 _LONGEST = max(f.days for f in FEATURES)
 
 
@@ -110,7 +112,9 @@ def build(tables: Tables, moment: datetime, sampling: Sampling, *, seed: int, th
     truth = label_rows(keys, full, plan.before_days)
     label = label_rows(keys, known, plan.before_days)
     rows = keys.with_columns(truth.alias("truth"), label.alias("label"))
-    rows = _with_folds(rows, groups(tables), sampling.folds, seed)
+    grouped, note = _groups(tables)
+    rows = _with_folds(rows, grouped, sampling.folds, seed)
+    plan = replace(plan, notes=(*plan.notes, *note))
     fit = keys["as_of"].is_in(list(plan.fit_at)).to_numpy() & rows["label"].is_not_null().to_numpy()
     test = keys["as_of"].is_in(list(plan.test_at)).to_numpy() & rows["truth"].is_not_null().to_numpy()
     history = (plan.fit_at[0] - first) / timedelta(days=1)
@@ -171,6 +175,18 @@ def _snapshots(first: datetime, last: datetime, step_days: int) -> tuple[datetim
     """Moments from ``last`` backwards, not before ``first``."""
     number = int((last - first) / timedelta(days=step_days)) + 1
     return tuple(last - timedelta(days=step_days * i) for i in reversed(range(number)))
+
+
+def _groups(tables: Tables) -> tuple[pl.DataFrame, tuple[str, ...]]:
+    """Groups by as many ties as leave no group with most of the labelled accounts, and what was left out."""
+    for left_out in range(len(TIES) + 1):
+        found = groups(tables, TIES[left_out:])
+        largest = found.group_by("group").len()["len"].max()
+        if not isinstance(largest, int) or largest <= max(1, _LARGEST_GROUP * found.height):
+            break
+    if not left_out:
+        return found, ()
+    return found, (f"ties by {' and '.join(TIES[:left_out])} join most labelled accounts and do not keep folds apart",)
 
 
 def _active(truth: Truth, start: datetime, end: datetime) -> int:

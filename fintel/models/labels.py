@@ -12,7 +12,7 @@ or, in feeds whose labels name payments only, if it stands on either side of a l
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -56,22 +56,32 @@ def read_truth(tables: Tables, known_by: datetime | None = None) -> Truth:
     return Truth(accounts, activity.sort("account_id", "at"))
 
 
-def groups(tables: Tables) -> pl.DataFrame:
+#: What ties labelled accounts into groups, the firmest ties last.
+TIES = ("payment", "scheme", "party")
+
+
+def groups(tables: Tables, ties: Sequence[str] = TIES) -> pl.DataFrame:
     """``account_id, group`` of every labelled account: accounts of one scheme, of one holder or of one
-    labelled payment share a group, so that a split by groups keeps schemes whole."""
+    labelled payment share a group, so that a split by groups keeps schemes whole.
+
+    ``ties``: which of ``TIES`` count. Accounts that are in labelled payments but not labelled
+    themselves tie nothing together.
+    """
     labels = _suspicious(tables)
-    sides = _sides(tables, labels).select("account_id", key=pl.format("payment {}", "subject_id"))
+    sides = _sides(tables, labels)
     named = _named(tables, labels)
-    schemes = pl.concat([named, _sides(tables, labels).select(named.columns)]).filter(pl.col("scheme_id").is_not_null())
+    if named.is_empty():
+        named = sides.select("account_id", "scheme_id", "known_at")
+    sides = sides.join(named, on="account_id", how="semi")
+    schemes = named.filter(pl.col("scheme_id").is_not_null())
     holders = _holders(tables).join(named, on="account_id", how="semi")
-    edges = pl.concat(
-        [
-            sides,
-            schemes.select("account_id", key=pl.format("scheme {}", "scheme_id")),
-            holders.select("account_id", key=pl.format("party {}", "party_id")),
-            named.select("account_id", key=pl.format("account {}", "account_id")),
-        ]
-    ).unique()
+    known = {
+        "payment": sides.select("account_id", key=pl.format("payment {}", "subject_id")),
+        "scheme": schemes.select("account_id", key=pl.format("scheme {}", "scheme_id")),
+        "party": holders.select("account_id", key=pl.format("party {}", "party_id")),
+    }
+    alone = named.select("account_id", key=pl.format("account {}", "account_id"))
+    edges = pl.concat([alone, *(known[tie] for tie in ties)]).unique()
     accounts = edges["account_id"].unique().sort()
     keys = edges["key"].unique().sort()
     left = accounts.search_sorted(edges["account_id"]).to_numpy()

@@ -113,7 +113,8 @@ def train(
     )
     label = examples.rows["label"].to_numpy()
     final = BoostedScorer(**parameters).fit(examples.x[examples.fit], label[examples.fit])
-    trees = final.booster_.model_to_string()
+    # The trees alone: what follows them repeats parameters, the number of threads among them.
+    trees = final.booster_.model_to_string().partition("\nend of trees")[0] + "\nend of trees\n"
     rows = examples.rows.filter(pl.Series(examples.fit))
     card = Card(
         model_id="0" * 16,
