@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -96,22 +97,23 @@ def ingest(
     commits: list[Commit] = []
     for number, (name, file) in enumerate(files):
         progress(f"reading {file.name}", number, len(files))
-        info = identify(file, source=source or mapping.source, mapping=mapping.mapping, mapping_text=mapping.text)
-        feed = FeedInfo(info.feed_id, info.source, info.mapping, info.source_file, info.sha256, info.size)
+        feed = identify(file, source=source or mapping.source, mapping=mapping.mapping, mapping_text=mapping.text)
         targets = list(dict.fromkeys(fill.table for fill in mapping.files[name].fill))
         missing = [t for t in targets if lake.feed(feed.feed_id, t) is None]
         commits += [Commit(feed.feed_id, t, repeated=True) for t in targets if t not in missing]
         if not missing:
             continue
         rates = lake.scan("rates").collect()
-        batches = read(
-            {name: file}, mapping, source=source, base_currency=settings.base_currency, rates=rates
-        )  # fmt: skip
-        commits += _commit(lake, feed, missing, batches, lambda rows, f=file: progress(f"reading {f.name}", rows, 0))  # type: ignore[misc]
+        batches = read({name: file}, mapping, source=source, base_currency=settings.base_currency, rates=rates)
+        commits += _commit(lake, feed, missing, batches, partial(_tell_rows, progress, file.name))
     if before and any(c.target == "rates" and c.accepted for c in commits):
         progress("converting amounts", 0, 0)
         convert_amounts(lake, settings)
     return commits
+
+
+def _tell_rows(progress: Progress, name: str, rows: int) -> None:
+    progress(f"reading {name}", rows, 0)
 
 
 def convert_amounts(lake: Lake, settings: Settings) -> None:

@@ -1,9 +1,11 @@
-"""What detection finds: clauses, episodes, reasons, alerts. One row of each run table."""
+"""The words of detection: levels, typologies, outcomes, and a reason.
+
+Episodes, clauses, evidence and alerts live as tables (``run_schema``), not as objects.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from datetime import datetime
+from dataclasses import dataclass
 from enum import StrEnum
 
 
@@ -36,45 +38,6 @@ class Outcome(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Clause:
-    """One comparison at an episode's peak. ``evidence`` are the entry ids that make ``observed``."""
-
-    measure: str
-    kind: str
-    column: str
-    window_from: datetime
-    window_to: datetime
-    observed: float
-    operator: str | None
-    threshold: float | None
-    unit: str | None
-    own_normal: float | None
-    own_points: int
-    peer_group: str
-    peer_percentile: float | None
-    evidence: tuple[str, ...] = ()
-    evidence_truncated: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Episode:
-    """Hits of one rule on one subject that touch in time."""
-
-    episode_id: str
-    rule_id: str
-    account_id: str
-    typology: str
-    level: str
-    started_at: datetime
-    ended_at: datetime
-    peak_at: datetime
-    hits: int
-    strength: float
-    reason: str
-    clauses: tuple[Clause, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
 class Reason:
     """One addend of a score: ``bits = bits_full * damping``."""
 
@@ -85,20 +48,3 @@ class Reason:
     damping: float
     bits: float
     typology: str | None = None
-    episode: Episode | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Alert:
-    """A ranked account: ``prior + Σ reasons.bits == score``, in bits (log2 odds)."""
-
-    run_id: str
-    alert_id: str
-    rank: int
-    account_id: str
-    party_id: str | None
-    holding: str
-    prior: float
-    score: float
-    typologies: tuple[str, ...]
-    reasons: tuple[Reason, ...] = field(default=())

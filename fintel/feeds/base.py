@@ -10,6 +10,8 @@ from typing import Protocol
 
 import polars as pl
 
+from fintel.domain.feed import FeedInfo
+
 #: Rows of one chunk unless the caller says otherwise.
 CHUNK_ROWS = 500_000
 #: Bytes of one record or line; a longer one goes to quarantine.
@@ -18,18 +20,6 @@ MAX_RECORD = 262_144
 MAX_COLUMNS = 2_000
 #: Characters of a value that quarantine keeps.
 MAX_SHOWN = 200
-
-
-@dataclass(frozen=True, slots=True)
-class Feed:
-    """One file read by one mapping. ``feed_id``: first 16 hex digits of the SHA-256 of both."""
-
-    feed_id: str
-    source: str
-    mapping: str
-    source_file: str
-    size: int
-    sha256: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,14 +65,14 @@ class Batch:
     """
 
     table: str
-    feed: Feed
+    feed: FeedInfo
     frame: pl.DataFrame
     quarantine: pl.DataFrame
     rows_read: int
     rows_skipped: int
 
 
-def identify(path: Path, source: str, mapping: str, mapping_text: str) -> Feed:
+def identify(path: Path, source: str, mapping: str, mapping_text: str) -> FeedInfo:
     """Checksums of a file under a mapping. Reads the whole file once."""
     whole = hashlib.sha256()
     size = 0
@@ -92,7 +82,7 @@ def identify(path: Path, source: str, mapping: str, mapping_text: str) -> Feed:
             size += len(block)
     both = whole.copy()
     both.update(mapping_text.encode())
-    return Feed(both.hexdigest()[:16], source, mapping, path.name, size, whole.hexdigest())
+    return FeedInfo(both.hexdigest()[:16], source, mapping, path.name, whole.hexdigest(), size)
 
 
 def column_name(position: int) -> str:

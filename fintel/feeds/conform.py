@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 import polars as pl
 
 from fintel import frames
+from fintel.domain.feed import FeedInfo
 from fintel.domain.schema import QUARANTINE, Column, Table, Type
 from fintel.feeds import codes, values
-from fintel.feeds.base import MAX_SHOWN, Batch, Feed, RawChunk, column_name
+from fintel.feeds.base import MAX_SHOWN, Batch, RawChunk, column_name
 from fintel.feeds.identity import Occurrences, account_id, derive
 from fintel.feeds.mapping import BASE_CURRENCY, ColumnSpec, Condition, FileSpec, Fill, Names
 from fintel.feeds.mapping_checks import DEFAULTS, TABLES, is_account_id, is_transaction_id, specs
@@ -31,7 +32,7 @@ class Plan:
 
     name: str
     spec: FileSpec
-    feed: Feed
+    feed: FeedInfo
     positions: Dict[Names, int | None]
     base_currency: str
     rates: pl.DataFrame | None
