@@ -1,8 +1,8 @@
 """Entries as arrays: what windows need, and nothing else.
 
-Masks are evaluated once, in streaming batches, and packed as bits; a time is an integer of
-microseconds, money an integer of 10**-5, everything that is only compared for equality a small
-integer. Twenty million entries with sixty masks take about one gigabyte.
+Entries stream through in batches; each batch's masks are evaluated at once and packed as bits; a time
+is an integer of microseconds, money an integer of 10**-5, everything that is only compared for
+equality a small integer. A row of twelve codes, four values and two hundred masks takes 130 bytes.
 """
 
 from __future__ import annotations
@@ -16,11 +16,16 @@ import numpy.typing as npt
 import polars as pl
 
 from fintel.domain.schema import ENTRIES, MONEY_UNITS, Type
+from fintel.engine import kernels
 
 Ints = npt.NDArray[np.int64]
-BITS = 63
+#: Masks in a word.
+BITS = 64
+#: Entries in a batch: enough to keep every core busy, few enough to stay small beside the arrays.
+BATCH_ROWS = 500_000
 
-#: Epoch of integer dates, so that codes of days stay small.
+#: Stands for null among integers that become codes.
+_NULL = np.iinfo(np.int64).min
 _NUMERIC = {Type.INT, Type.DATE, Type.TIMESTAMP, Type.BOOL}
 
 
@@ -52,8 +57,7 @@ class Entries:
     def mask(self, index: int, rows: npt.NDArray[Any] | None = None) -> npt.NDArray[np.uint8]:
         """One mask as 0/1 bytes, for all entries or for some rows."""
         word = self.words[index // BITS]
-        chosen = word if rows is None else word[rows]
-        return ((chosen >> (index % BITS)) & 1).astype(np.uint8)
+        return kernels.bit(word if rows is None else word[rows], index % BITS)  # type: ignore[no-any-return]
 
 
 def scale_of(column: str) -> int:
@@ -87,6 +91,7 @@ def load(
     payments_in_order: npt.NDArray[np.uint32],
     *,
     masks: Sequence[pl.Expr],
+    parts: Mapping[str, pl.Expr] | None = None,
     values: Sequence[str] = (),
     codes: Sequence[str] = ("account_id",),
     row: str = "row",
@@ -99,6 +104,7 @@ def load(
     payments_in_order: ``order_by_time`` of the same payments.
     masks: boolean expressions over entries with money as float (``as_seen_by_masks``); null selects
         nothing and is counted in ``undecided``.
+    parts: expressions that masks name as columns: what many masks share is evaluated once.
     values: numeric columns to keep as integers (null becomes 0: select them by a mask).
     codes: columns to keep as codes.
 
@@ -106,91 +112,115 @@ def load(
     ------
     polars.exceptions.PolarsError: an expression does not fit the columns.
     """
+    named = {name for mask in masks for name in mask.meta.root_names()}
+    shared = {name: part for name, part in (parts or {}).items() if name in named}
+    wanted = {name for part in shared.values() for name in part.meta.root_names()} | (named - shared.keys())
     categories = {name: pl.Categories.random(f"fintel-{name}", pl.UInt32) for name in _text(codes)}
-    shared = categories.get("account_id")
-    if shared is not None and "counterparty_id" in categories:
-        categories["counterparty_id"] = shared
-    packed = [
-        pl.sum_horizontal(
-            (expression.fill_null(value=False).cast(pl.Int64) * (1 << bit))
-            for bit, expression in enumerate(masks[start : start + BITS])
-        ).alias(f"w{start // BITS}")
-        for start in range(0, len(masks), BITS)
-    ]
-    undecided = [expression.is_null().alias(f"u{i}") for i, expression in enumerate(masks)]
-    numbers = [_as_integer(name).fill_null(0).alias(f"v_{name}") for name in values]
-    keys = [
-        (
-            pl.col(name).cast(pl.Categorical(categories[name])).to_physical()
-            if name in categories
-            else _as_integer(name)
-        ).alias(f"c_{name}")
-        for name in codes
-    ]
+    if "account_id" in categories and "counterparty_id" in categories:
+        categories["counterparty_id"] = categories["account_id"]
     # Money is an integer for values and a float for masks: two views of the same rows.
-    base = entries.with_columns(*numbers, *keys)
-    frame = (
-        as_seen_by_masks(base)
-        .select(
-            pl.col(row).cast(pl.UInt32).alias("row"),
-            (pl.col("direction") == "out").cast(pl.UInt8).alias("side"),
-            pl.col("booked_at").to_physical().alias("time"),
-            *packed,
-            *undecided,
-            *[f"v_{name}" for name in values],
-            *[f"c_{name}" for name in codes],
-        )
-        .collect(engine="streaming")
+    numbers = [_as_integer(name).fill_null(0).alias(f"v {name}") for name in values]
+    keys = [_key(name, categories.get(name)).alias(f"c {name}") for name in codes]
+    frame = as_seen_by_masks(entries.with_columns(*numbers, *keys)).select(
+        pl.col(row).cast(pl.UInt32).alias(" row"),
+        (pl.col("direction") == "out").cast(pl.UInt8).alias(" side"),
+        pl.col("booked_at").to_physical().alias(" time"),
+        *[f"v {name}" for name in values],
+        *[f"c {name}" for name in codes],
+        *sorted(wanted),
+    )
+    chunks = _Chunks(len(masks))
+    for batch in frame.collect_batches(chunk_size=BATCH_ROWS, engine="streaming"):
+        chunks.add(batch, _evaluate(batch, masks, shared))
+    time, row_numbers, side = (
+        chunks.take(" time", np.int64),
+        chunks.take(" row", np.uint32),
+        chunks.take(" side", np.uint8),
     )
     coded: dict[str, npt.NDArray[np.int32]] = {}
     dictionary: dict[str, pl.Series] = {}
     for name in codes:
-        coded[name], dictionary[name] = _dense(frame[f"c_{name}"], categories.get(name))
-    words = tuple(frame[f"w{i}"].to_numpy() for i in range(len(packed)))
-    counts = frame.select(pl.col(f"u{i}").sum() for i in range(len(masks))).row(0) if masks else ()
-    time = frame["time"].to_numpy()
-    row_numbers, side = frame["row"].to_numpy(), frame["side"].to_numpy()
+        if name in categories:
+            coded[name], dictionary[name] = chunks.take(f"c {name}", np.int32), categories[name].to_series()
+        else:
+            coded[name], dictionary[name] = _dense(chunks.take(f"c {name}", np.int64))
     return Entries(
         time=time,
         row=row_numbers,
         side=side,
-        order=_time_order(time, row_numbers, side, payments_in_order),
-        words=words,
-        values={name: frame[f"v_{name}"].to_numpy() for name in values},
+        order=kernels.time_order(time, row_numbers, side, payments_in_order),
+        words=tuple(chunks.take(f"w {i}", np.int64) for i in range(-(-len(masks) // BITS))),
+        values={name: chunks.take(f"v {name}", np.int64) for name in values},
         scales={name: scale_of(name) for name in values},
         codes=coded,
         dictionary=dictionary,
-        selected=tuple(int((words[i // BITS] >> (i % BITS) & 1).sum()) for i in range(len(masks))),
-        undecided=tuple(int(c) for c in counts),
+        selected=tuple(chunks.selected.tolist()),
+        undecided=tuple(chunks.undecided.tolist()),
     )
+
+
+class _Chunks:
+    """Arrays that grow by batches."""
+
+    def __init__(self, masks: int) -> None:
+        self.selected = np.zeros(masks, np.int64)
+        self.undecided = np.zeros(masks, np.int64)
+        self._parts: dict[str, list[npt.NDArray[Any]]] = {}
+
+    def add(self, batch: pl.DataFrame, masks: pl.DataFrame) -> None:
+        """Take a batch's columns that the query named, and its masks as bits."""
+        for name in batch.columns:
+            if name.startswith(("c ", "v ", " ")):
+                self._put(name, _compact(batch[name]))
+        for first in range(0, masks.width, BITS):
+            word = np.zeros(batch.height, np.int64)
+            for bit, mask in enumerate(masks.get_columns()[first : first + BITS]):
+                self.undecided[first + bit] += mask.null_count()
+                chosen = mask.fill_null(value=False)
+                number = int(chosen.sum())
+                if number:
+                    self.selected[first + bit] += number
+                    kernels.set_bits(word, chosen.to_numpy().view(np.uint8), bit)
+            self._put(f"w {first // BITS}", word)
+
+    def _put(self, name: str, array: npt.NDArray[Any]) -> None:
+        self._parts.setdefault(name, []).append(array)
+
+    def take(self, name: str, dtype: type[np.generic]) -> npt.NDArray[Any]:
+        """One array over all batches; its pieces are let go."""
+        parts = self._parts.pop(name, [])
+        return np.concatenate(parts, dtype=dtype) if parts else np.zeros(0, dtype)
+
+
+def _compact(column: pl.Series) -> npt.NDArray[Any]:
+    """An array of its own, so that the batch can go; codes of texts as int32, -1 for null."""
+    if column.dtype == pl.UInt32 and column.name.startswith("c "):
+        return column.cast(pl.Int32).fill_null(-1).to_numpy(writable=True)
+    return column.to_numpy(writable=True)
+
+
+def _evaluate(batch: pl.DataFrame, masks: Sequence[pl.Expr], parts: Mapping[str, pl.Expr]) -> pl.DataFrame:
+    """Masks over a batch, one row each, also where an expression names no column."""
+    known = batch.lazy().with_columns(part.alias(name) for name, part in parts.items())
+    numbered = [mask.alias(str(number)) for number, mask in enumerate(masks)]
+    return known.select(" row", *numbered).drop(" row").collect(engine="in-memory")
 
 
 def _text(columns: Sequence[str]) -> list[str]:
     return [name for name in columns if ENTRIES[name].type not in _NUMERIC]
 
 
-def _dense(column: pl.Series, categories: pl.Categories | None) -> tuple[npt.NDArray[np.int32], pl.Series]:
-    if categories is not None:
-        return column.cast(pl.Int64).fill_null(-1).cast(pl.Int32).to_numpy(), categories.to_series()
-    known = column.drop_nulls().unique().sort()
-    codes = known.search_sorted(column.fill_null(0)).cast(pl.Int32)
-    return codes.zip_with(column.is_not_null(), pl.Series([-1], dtype=pl.Int32)).to_numpy(), known.cast(pl.String)
+def _key(name: str, categories: pl.Categories | None) -> pl.Expr:
+    if categories is None:
+        return _as_integer(name).fill_null(_NULL)
+    return pl.col(name).cast(pl.Categorical(categories)).to_physical()
 
 
-def _time_order(
-    time: Ints,
-    row: npt.NDArray[np.uint32],
-    side: npt.NDArray[np.uint8],
-    payments_in_order: npt.NDArray[np.uint32],
-) -> npt.NDArray[np.uint32]:
-    runs = []
-    size = int(max(row.max(initial=0), payments_in_order.max(initial=0))) + 1
-    for direction in (0, 1):
-        place = np.full(size, -1, np.int64)
-        here = np.flatnonzero(side == direction)
-        place[row[here]] = here
-        run = place[payments_in_order]
-        runs.append(run[run >= 0])
-    both = np.concatenate(runs)
-    # Two sorted runs, credits first: a stable sort merges them in linear time.
-    return both[np.argsort(time[both], kind="stable")].astype(np.uint32)
+def _dense(column: Ints) -> tuple[npt.NDArray[np.int32], pl.Series]:
+    """Integers as codes in their order; the dictionary gives them as text."""
+    values = pl.Series(column)
+    known = values.unique().sort()
+    known = known.filter(known != _NULL)
+    codes = known.search_sorted(values).cast(pl.Int32).to_numpy(writable=True)
+    codes[column == _NULL] = -1
+    return codes, known.cast(pl.String)

@@ -51,6 +51,59 @@ def counting_sort(codes: Array, size: int, order: Array) -> tuple[Array, Array]:
 
 
 @_jit
+def time_order(time: Array, row: Array, side: Array, payments: Array) -> Array:
+    """Entries by (time, credits before debits, payment id): uint32 (n,).
+
+    ``time``: int64 (n,) µs; ``row``: uint32 (n,) payment of each entry; ``side``: uint8 (n,), 0 or 1;
+    ``payments``: uint32 (p,), payments by (time, id). Entries of other payments are left out.
+    """
+    size = np.int64(0)
+    for i in range(row.size):
+        size = max(size, np.int64(row[i]) + 1)
+    place = np.full((2, size), -1, np.int32)
+    for i in range(row.size):
+        place[side[i], row[i]] = i
+    # Each side alone is in order already; merge the two.
+    out = np.empty(row.size, np.uint32)
+    done = 0
+    next_of = np.zeros(2, np.int64)
+    while True:
+        best = -1
+        chosen = 0
+        for s in range(2):
+            k = next_of[s]
+            while k < payments.size and (payments[k] >= size or place[s, payments[k]] < 0):
+                k += 1
+            next_of[s] = k
+            if k < payments.size:
+                entry = place[s, payments[k]]
+                if best < 0 or time[entry] < time[best]:
+                    best = entry
+                    chosen = s
+        if best < 0:
+            return out[:done].copy()
+        out[done] = best
+        done += 1
+        next_of[chosen] += 1
+
+
+@_jit
+def set_bits(word: Array, mask: Array, bit: int) -> None:
+    """Put a mask (uint8, n) into one bit of ``word`` (int64, n), which must be clear there."""
+    for i in range(mask.size):
+        word[i] |= np.int64(mask[i]) << bit
+
+
+@_jit
+def bit(word: Array, number: int) -> Array:
+    """One bit of each element of ``word`` (int64, n): uint8 (n,)."""
+    out = np.empty(word.size, np.uint8)
+    for i in range(word.size):
+        out[i] = (word[i] >> number) & 1
+    return out
+
+
+@_jit
 def window_bounds(time: Array, starts: Array, anchors: Array, span: int, offset: int) -> tuple[Array, Array]:
     """Bounds of the windows (t - offset - span, t - offset], rows after the anchor left out.
 

@@ -19,6 +19,7 @@ from fintel.engine.arrays import BITS, Entries
 V = TypeVar("V")
 Floats = npt.NDArray[np.float64]
 Rows = npt.NDArray[np.int32]
+Mask = npt.NDArray[np.uint8]
 
 KINDS = ("count", "sum", "min", "max", "mean", "std", "distinct", "first", "last")
 _DAY = 86_400_000_000
@@ -57,9 +58,13 @@ class Slice:
     def __len__(self) -> int:
         return int(self.rows.size)
 
-    def mask(self, index: int) -> npt.NDArray[np.uint8]:
+    def mask(self, index: int) -> Mask:
         """A mask over the slice's rows."""
-        return self._once(("mask", index), lambda: self.entries.mask(index, self.rows))
+        return self._once(("mask", index), lambda: cast("Mask", kernels.bit(self._word(index // BITS), index % BITS)))
+
+    def _word(self, number: int) -> npt.NDArray[np.int64]:
+        # Fetched once: rows lie scattered over the entries, and that costs more than all the bits.
+        return self._once(("word", number), lambda: self.entries.words[number][self.rows])
 
     def codes(self, column: str) -> npt.NDArray[np.int32]:
         """Codes of a column over the slice's rows, renumbered from 0 so that they stay small."""
