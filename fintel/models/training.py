@@ -7,6 +7,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from importlib.metadata import version
 from typing import Any
 
 import lightgbm
@@ -15,7 +16,6 @@ import numpy.typing as npt
 import polars as pl
 from scipy.optimize import minimize
 
-import fintel
 from fintel.config import Settings
 from fintel.errors import ModelError
 from fintel.features.catalog import BY_NAME, reference
@@ -140,7 +140,7 @@ def train(
         evaluation=evaluation,
         fingerprints={**(fingerprints or {}), "rows": _digest(examples), "catalogue": _text_digest(reference())},
         versions={
-            "fintel": fintel.__version__,
+            "fintel": version("fintel"),
             "lightgbm": lightgbm.__version__,
             "numpy": np.__version__,
             "polars": pl.__version__,
