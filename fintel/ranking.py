@@ -133,9 +133,10 @@ def _alerts(
     ranked = (
         scored.join(spans, on="account_id", how="left")
         .join(holders, on="account_id", how="left")
-        .sort("score", "account_id", descending=[True, False])
+        .with_columns(pl.col("holding").fill_null(undescribed))
+        # Own customers are whom the institution can act on: they are numbered first.
+        .sort(pl.col("holding") == "own", "score", "account_id", descending=[True, True, False])
         .with_columns(
-            pl.col("holding").fill_null(undescribed),
             pl.col("summary").fill_null("no reason speaks for suspicion"),
             prior=pl.lit(base),
             run_id=pl.lit(run_id),
@@ -152,5 +153,9 @@ def alert_id(run_id: str, account_id: str) -> str:
 
 
 def queue(alerts: pl.DataFrame, *, budget: int, holdings: tuple[str, ...] = ("own",)) -> pl.DataFrame:
-    """The first ``budget`` alerts of the given holdings, in order."""
-    return alerts.filter(pl.col("holding").is_in(list(holdings))).sort("rank").head(budget)
+    """The first ``budget`` alerts of the given holdings, most suspicious first."""
+    return (
+        alerts.filter(pl.col("holding").is_in(list(holdings)))
+        .sort("score", "rank", descending=[True, False])
+        .head(budget)
+    )

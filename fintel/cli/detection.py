@@ -164,6 +164,9 @@ def explain(
         console.print(f"rank {alert['rank']}: {alert['account_id']}", style="bold", markup=False)
         text = waterfall_text(alert["prior"], reasons, alert["score"], width=max(60, min(console.width, 110)))
         console.print(text, markup=False, soft_wrap=True)
+        for reason in reasons:
+            damped = f" (of {reason.bits_full:+.2f}, one of several {reason.typology})" if reason.damping < 1 else ""
+            console.print(f"{reason.bits:+.2f}{damped}  {reason.name}: {reason.text}", markup=False, soft_wrap=True)
         _show_clauses(rows)
 
 

@@ -98,7 +98,7 @@ ALERTS = Table(
     (
         _c("run_id", Type.STRING, "Run", required=True),
         _c("alert_id", Type.STRING, "Hash of run and account", required=True),
-        _c("rank", Type.INT, "1 is the most suspicious", required=True),
+        _c("rank", Type.INT, "1 is the most suspicious of the own accounts; external ones are numbered after them", required=True),
         _c("account_id", Type.STRING, "Subject", required=True),
         _c("party_id", Type.STRING, "Its holder"),
         _c("holding", Type.STRING, "own or external", required=True, values=HOLDINGS),

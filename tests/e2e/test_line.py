@@ -51,7 +51,10 @@ def test_prior_and_reasons_add_up_to_the_score_exactly(lake: Path, summary: Summ
     assert summary.alerts.height > 50
     for account, prior, score in summary.alerts.select("account_id", "prior", "score").iter_rows():
         assert prior + sums[account] == score
-    assert summary.alerts["score"].is_sorted(descending=True)
+    for holding in ("own", "external"):
+        assert summary.alerts.filter(pl.col("holding") == holding)["score"].is_sorted(descending=True)
+    assert summary.alerts["rank"].to_list() == list(range(1, summary.alerts.height + 1))
+    assert summary.alerts["holding"].is_sorted(descending=True)
 
 
 def test_almost_no_ties_at_the_top(summary: Summary) -> None:
