@@ -17,6 +17,7 @@ import numpy as np
 Array = Any
 
 _jit = numba.njit(nogil=True, cache=True)
+_HALF, _LOW = np.uint64(32), np.uint64(0xFFFFFFFF)
 
 
 @_jit
@@ -269,21 +270,40 @@ def _two_sum(x: float, y: float) -> tuple[float, float]:
 
 
 @_jit
-def _square(x: float) -> tuple[float, float]:
-    # Veltkamp's split and Dekker's product: x * x exactly, as a sum of two doubles.
-    p = x * x
+def _square_words(value: int) -> tuple[int, int]:
+    """``value`` squared, exactly, as two words of 64 bits: (high, low)."""
+    size = np.uint64(-value if value < 0 else value)
+    high = size >> _HALF
+    low = size & _LOW
+    cross = high * low
+    square = low * low
+    lower = square + (cross << np.uint64(33))
+    upper = high * high + (cross >> np.uint64(31))
+    if lower < square:
+        upper += np.uint64(1)
+    return upper, lower
+
+
+@_jit
+def _product(x: float, y: float) -> tuple[float, float]:
+    # Veltkamp's splits and Dekker's product: x * y exactly, as a sum of two doubles.
+    p = x * y
     c = 134217729.0 * x
-    high = c - (c - x)
-    low = x - high
-    return p, ((high * high - p) + 2.0 * high * low) + low * low
+    x_high = c - (c - x)
+    x_low = x - x_high
+    c = 134217729.0 * y
+    y_high = c - (c - y)
+    y_low = y - y_high
+    return p, ((x_high * y_high - p) + x_high * y_low + x_low * y_high) + x_low * y_low
 
 
 @_jit
 def deviation(values: Array, mask: Array, lo: Array, hi: Array) -> tuple[Array, Array]:
     """Sample standard deviation in each window, in the unit of ``values``.
 
-    Squares are summed in double-double arithmetic around the window's first value, so adding and
-    removing rows loses nothing that a double could hold (T. J. Dekker, Numer. Math. 18, 1971).
+    Sums and sums of squares are integers of 64 and 128 bits, so a window's value does not depend on
+    the windows before it; only the last step, n·Σx² - (Σx)², is rounded, in double-double arithmetic
+    (T. J. Dekker, Numer. Math. 18, 1971).
     Returns ``std``: float64 (m,) and ``found``: bool (m,), False under two rows.
     """
     out = np.zeros(lo.size, np.float64)
@@ -291,40 +311,47 @@ def deviation(values: Array, mask: Array, lo: Array, hi: Array) -> tuple[Array, 
     a = 0
     b = 0
     n = 0
-    centre = np.int64(0)
-    s1 = np.int64(0)
-    s2 = 0.0
-    s2_low = 0.0
+    total_ = np.int64(0)
+    high = np.uint64(0)
+    low = np.uint64(0)
     for k in range(lo.size):
         if lo[k] >= b:
             a = b = lo[k]
             n = 0
+            total_ = np.int64(0)
+            high = low = np.uint64(0)
         while b < hi[k]:
             if mask[b]:
-                if n == 0:
-                    centre = values[b]
-                    s1 = np.int64(0)
-                    s2 = s2_low = 0.0
-                x = values[b] - centre
-                s1 += x
-                p, e = _square(float(x))
-                s2, err = _two_sum(s2, p)
-                s2_low += e + err
+                upper, lower = _square_words(values[b])
+                low += lower
+                if low < lower:
+                    high += np.uint64(1)
+                high += upper
+                total_ += values[b]
                 n += 1
             b += 1
         while a < lo[k]:
             if mask[a]:
-                x = values[a] - centre
-                s1 -= x
-                p, e = _square(float(x))
-                s2, err = _two_sum(s2, -p)
-                s2_low += err - e
+                upper, lower = _square_words(values[a])
+                if low < lower:
+                    high -= np.uint64(1)
+                low -= lower
+                high -= upper
+                total_ -= values[a]
                 n -= 1
             a += 1
         if n >= 2:
-            p, e = _square(float(s1))
-            spread = (s2 - p / n) + (s2_low - e / n)
-            out[k] = np.sqrt(max(spread, 0.0) / (n - 1))
+            squares, rest = _two_sum(float(high >> _HALF) * 2.0**96, float(high & _LOW) * 2.0**64)
+            for part in (float(low >> _HALF) * 2.0**32, float(low & _LOW)):
+                squares, more = _two_sum(squares, part)
+                rest += more
+            left, left_rest = _product(squares, float(n))
+            whole = float(total_)
+            right, right_rest = _product(whole, whole)
+            right_rest += 2.0 * whole * float(total_ - np.int64(whole))
+            spread, more = _two_sum(left, -right)
+            spread += more + (left_rest + rest * n - right_rest)
+            out[k] = np.sqrt(max(spread, 0.0) / n / (n - 1))
             found[k] = True
     return out, found
 

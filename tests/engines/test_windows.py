@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from fractions import Fraction
 
 import duckdb
 import numpy as np
@@ -14,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fintel.domain.schema import TRANSACTIONS
+from fintel.engine import kernels
 from fintel.engine.arrays import Entries, load, order_by_time
 from fintel.engine.local import sweep
 from fintel.engine.partition import KINDS, Measure, Slice, partition
@@ -276,3 +278,25 @@ def test_a_hub_with_half_the_volume_is_one_partition() -> None:
     one = ours(read(frame), measures, "all", ["account_id"])
     two = ours(read(frame), measures, "all", ["account_id"], threads=2)
     assert one == two and len(one) > 2000
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    values=st.lists(st.integers(-(10**15), 10**15) | st.integers(10**14, 10**14 + 9), min_size=2, max_size=30),
+    spans=st.lists(st.integers(1, 12), min_size=30, max_size=30),
+)
+def test_spread_of_a_window_is_exact_and_forgets_the_windows_before(values: list[int], spans: list[int]) -> None:
+    numbers = np.array(values, np.int64)
+    mask = np.ones(numbers.size, np.uint8)
+    hi = np.arange(1, numbers.size + 1, dtype=np.int32)
+    lo = np.maximum.accumulate(np.maximum(hi - np.array(spans[: numbers.size]), 0)).astype(np.int32)
+    out, found = kernels.deviation(numbers, mask, lo, hi)
+    for k in range(numbers.size):
+        alone, _ = kernels.deviation(numbers, mask, lo[k : k + 1], hi[k : k + 1])
+        assert alone[0] == out[k]
+        window = values[lo[k] : hi[k]]
+        assert found[k] == (len(window) > 1)
+        if len(window) > 1:
+            n, total, squares = len(window), sum(window), sum(v * v for v in window)
+            exact = Fraction(n * squares - total * total, n * (n - 1))
+            assert out[k] == pytest.approx(math.sqrt(exact), rel=1e-15)
