@@ -270,7 +270,7 @@ def _two_sum(x: float, y: float) -> tuple[float, float]:
 
 
 @_jit
-def _square_words(value: int) -> tuple[int, int]:
+def _square_words(value: int) -> tuple[Any, Any]:
     """``value`` squared, exactly, as two words of 64 bits: (high, low)."""
     size = np.uint64(-value if value < 0 else value)
     high = size >> _HALF
