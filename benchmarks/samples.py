@@ -8,8 +8,9 @@ and peak memory are its own. Progress goes to stderr, a page of Markdown (or JSO
 
 Rankings are judged over *all* accounts of a set, those without a score last, by each label source of the
 set. A model's score of an account is of a model that never saw the account's scheme, holder or payments
-(``Trained.held_out``, five folds of groups). ``train`` itself splits by time where it can and then judges
-fewer accounts; what it says is given beside.
+(``Trained.held_out``, five folds of groups, all labels known): the plan nearest to that of the floors.
+``fintel train`` learns from labels known by the last payment only, splits by time where it can, and then
+judges fewer accounts; what it says is given beside.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ import tempfile
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -47,10 +49,12 @@ ROOT = Path(__file__).resolve().parent.parent
 RATES = {
     "AED": 0.27, "ALL": 0.01, "AUD": 0.68, "BRL": 0.19, "CAD": 0.74, "CHF": 1.1, "CNY": 0.145, "EUR": 1.1,
     "GBP": 1.25, "ILS": 0.28, "INR": 0.012, "JPY": 0.007, "MAD": 0.1, "MXN": 0.055, "NGN": 0.002, "PKR": 0.004,
-    "RUB": 0.013, "SAR": 0.267, "TRY": 0.05, "XBT": 20000,
+    "RUB": 0.013, "SAR": 0.267, "TRY": 0.05, "BTC": 20000,
 }  # fmt: skip
 #: More accounts than this by one rule of level medium or higher is too much to be read.
 TOO_MANY = 0.03
+#: Later than any label is known.
+EVER = datetime(2100, 1, 1, tzinfo=UTC)
 _LOWEST = -1e9
 _FEW = 10
 _ATTEMPT_HEADER = (
@@ -243,9 +247,9 @@ def judge(
         as_typed = fit(tables, settings, bits, Sampling())
         seconds["train"] = time.perf_counter() - begun
         told["train"] = as_typed if isinstance(as_typed, str) else said(as_typed)
-        folds = as_typed
-        if isinstance(as_typed, Trained) and as_typed.evaluation.plan != "grouped":
-            folds = fit(tables, settings, bits, Sampling(plan="grouped"))
+        begun = time.perf_counter()
+        folds = fit(tables, settings, bits, Sampling(plan="grouped", known_by=EVER))
+        seconds["folds"] = time.perf_counter() - begun
         if isinstance(folds, Trained):
             ways |= {"model": "model", "both": "both"}
             held = folds.held_out.select("account_id", "model", "both")
@@ -329,17 +333,18 @@ def attempts_as_feed(patterns: Path, home: Path) -> tuple[Path, pl.DataFrame]:
 
 
 def attempts_found(lake: Lake, run_id: str, attempts: pl.DataFrame) -> list[dict[str, Any]]:
-    """By typology: attempts, and those with a hit on an account that took part, by the rules that hit."""
-    made = lake.scan("transactions").select("source_row", "debtor_account_id", "creditor_account_id").collect()
-    joined = attempts.join(made, on="source_row")
-    sides = ("debtor_account_id", "creditor_account_id")
-    members = pl.concat([joined.select("attempt", "typology", account_id=side) for side in sides]).unique()
-    episodes = lake.run_table(run_id, "episodes").select("account_id", "rule_id").unique().collect()
-    hit = members.join(episodes, on="account_id")
-    rules = hit.group_by("typology", "rule_id").agg(pl.col("attempt").n_unique()).sort("typology", "rule_id")
-    by = {t: dict(part.select("rule_id", "attempt").iter_rows()) for (t,), part in rules.group_by("typology")}
-    whole = members.group_by("typology").agg(pl.col("attempt").n_unique()).sort("typology")
+    """By typology: attempts, and those with a payment in the evidence of an episode, by rule."""
+    rules = lake.run_table(run_id, "episodes").select("episode_id", "rule_id").collect()
+    proof = lake.run_table(run_id, "evidence").select("episode_id", "entry_id").unique().collect()
+    cited = proof.join(rules, on="episode_id").select(
+        "rule_id", transaction_id=pl.col("entry_id").str.replace("/(in|out)$", "")
+    )
+    made = lake.scan("transactions").select("source_row", "transaction_id").collect()
+    hit = attempts.join(made, on="source_row").join(cited, on="transaction_id")
+    by_rule = hit.group_by("typology", "rule_id").agg(pl.col("attempt").n_unique()).sort("typology", "rule_id")
+    by = {t: dict(part.select("rule_id", "attempt").iter_rows()) for (t,), part in by_rule.group_by("typology")}
     found = dict(hit.group_by("typology").agg(pl.col("attempt").n_unique()).iter_rows())
+    whole = attempts.group_by("typology").agg(pl.col("attempt").n_unique()).sort("typology")
     return [
         {"typology": t, "attempts": n, "found": found.get(t, 0), "rules": by.get(t, {})} for t, n in whole.iter_rows()
     ]

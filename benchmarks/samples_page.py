@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-_STAGES = ("read", "rules/entries", "rules/rules", "rules/evidence", "ranking", "commit", "train")
+_STAGES = ("read", "rules/entries", "rules/rules", "rules/evidence", "ranking", "commit", "train", "folds")
 _MIB = 2**20
 
 
@@ -46,7 +46,7 @@ def page(found: Mapping[str, Mapping[str, Any]]) -> str:
             "set|plan|accounts|labelled|base rate|ranking|average precision|precision at 1 %",
             (r for name, one in whole.items() for r in _train(name, one)),
         ),
-        "## Attempts of AMLworld with a hit on a member",
+        "## Attempts of AMLworld with a payment in the evidence",
         table(
             "typology|attempts|found|by rule",
             (
