@@ -15,7 +15,11 @@ import pytest
 from fintel.domain.schema import CANONICAL, PROVENANCE, TABLES
 from fintel.errors import ConfigError
 from fintel.feeds.synthetic import Summary, generate
-from fintel.feeds.synthetic.register import FAMILIES
+from fintel.feeds.synthetic.planting import plant
+from fintel.feeds.synthetic.register import FAMILIES, Register
+from fintel.feeds.synthetic.routine import Routine
+from fintel.feeds.synthetic.tables import Tables
+from fintel.feeds.synthetic.world import World
 from fintel.frames import POLARS
 
 START, DAYS = date(2025, 1, 1), 90
@@ -197,6 +201,126 @@ def test_rates_are_into_the_base_currency(tmp_path: Path) -> None:
     usd = first.filter(pl.col("currency") == "USD")["rate"].cast(pl.Float64).item()
     assert 1.2 < usd < 1.6
     assert rates.filter(pl.col("currency") == "USD")["rate"].n_unique() > 20
+
+
+@pytest.fixture(scope="module")
+def planted(tmp_path_factory: pytest.TempPathFactory) -> tuple[Register, Summary]:
+    """What is planted in a population, by kind of scheme, beside the tables that are written."""
+    accounts, days, seed = 4000, 120, 8
+    made = generate(tmp_path_factory.mktemp("planted"), accounts=accounts, days=days, seed=seed, start=START)
+    world, register = World(seed, accounts, START, days), Register()
+    plant(world, Routine(world, seed), register, seed)
+    return register, made
+
+
+def members(planted: tuple[Register, Summary], kind: str) -> list[str]:
+    register, made = planted
+    scheme, account = register.pairs("members")
+    wanted = [a for s, a in zip(scheme, account, strict=True) if register.kind[s] == kind]
+    world = World(8, 4000, START, 120)
+    return Tables(world, 8).account_ids.gather(wanted).to_list()
+
+
+def test_every_payment_has_a_rate(tmp_path: Path) -> None:
+    made = generate(tmp_path, accounts=400, days=40, seed=9)
+    t, rates = read(made, "transactions"), read(made, "rates")
+    assert rates["date"].min() <= t["booked_at"].dt.date().min() - timedelta(days=3)
+    paid = t.select("currency", date=pl.col("booked_at").dt.date())
+    assert paid.join(rates, on=["date", "currency"], how="anti").is_empty()
+
+
+def test_tills_say_where_they_stand(made: Summary) -> None:
+    t = read(made, "transactions").filter(pl.col("channel") == "card_present")
+    assert 0.1 < t["place_city"].is_null().mean() < 0.2
+    said = t.filter(pl.col("place_city").is_not_null())
+    assert said.select((pl.col("place_country") == pl.col("merchant_country")).all()).item()
+    assert said.select(pl.col("merchant_name").str.ends_with(pl.col("place_city").str.to_uppercase()).all()).item()
+    remote = read(made, "transactions").filter(pl.col("channel") == "card_not_present")
+    assert remote["place_city"].null_count() == remote.height > 0
+
+
+def test_nobody_pays_before_the_account_is_open(planted: tuple[Register, Summary]) -> None:
+    _, made = planted
+    t = read(made, "transactions")
+    opened = read(made, "accounts").filter(pl.col("opened_on") > START).select("account_id", "opened_on")
+    assert opened.height > 50
+    for side in ("debtor", "creditor"):
+        both = t.join(opened, left_on=f"{side}_account_id", right_on="account_id")
+        assert both.height > 0
+        assert both.select((pl.col("booked_at").dt.date() >= pl.col("opened_on")).all()).item()
+
+
+def test_structured_cash_stays_below_the_line_of_its_currency(planted: tuple[Register, Summary]) -> None:
+    """Parts of one day at several places, each below the published line, together above it."""
+    line = {"USD": 10_000, "CAD": 10_000, "AUD": 10_000, "PHP": 500_000}
+    t = read(planted[1], "transactions").filter(
+        (pl.col("instrument") == "cash") & pl.col("creditor_account_id").is_in(members(planted, "structuring"))
+    )
+    t = t.with_columns(share=pl.col("amount").cast(pl.Float64) / pl.col("currency").replace_strict(line))
+    t = t.filter((pl.col("share") > 0.7) & (pl.col("status") == "booked"))
+    assert t["share"].max() < 1.0
+    day = t.group_by("creditor_account_id", pl.col("booked_at").dt.date()).agg(
+        pl.len(), pl.col("place_id").n_unique(), pl.col("share").sum()
+    )
+    whole = day.filter(pl.col("len") >= 3)
+    assert whole.height >= 1
+    assert whole["place_id"].min() >= 2
+    assert whole["share"].min() > 1.5
+
+
+def test_only_victims_pay_taxes_and_penalties_to_an_exchange(planted: tuple[Register, Summary]) -> None:
+    made = planted[1]
+    t = read(made, "transactions").filter((pl.col("channel") == "vasp") & (pl.col("status") == "booked"))
+    text = t["remittance_information"].str.to_lowercase()
+    release = t.filter(
+        text.str.contains(r"unlock penalty|release fee|withdrawal fee|taxes|tax payment").fill_null(False)
+    )
+    labels = read(made, "labels").filter(pl.col("subject_type") == "account")
+    harmed = labels.filter(pl.col("scheme_id").is_not_null())["subject_id"]
+    lawful = labels.filter(pl.col("label_source") == "review")["subject_id"]
+    assert release.height >= 2
+    assert release["debtor_account_id"].is_in(harmed.implode()).all()
+    assert t.filter(pl.col("debtor_account_id").is_in(lawful.implode())).height > 100
+
+
+def test_wages_go_on_to_somebody_common_to_several_workers(planted: tuple[Register, Summary]) -> None:
+    made = planted[1]
+    labels = read(made, "labels").filter(
+        (pl.col("typology") == "HT-LABOUR") & (pl.col("subject_type") == "account") & pl.col("scheme_id").is_not_null()
+    )
+    t = read(made, "transactions").filter(pl.col("status") == "booked")
+    worker = labels.filter(~pl.col("suspicious")).select("scheme_id", worker="subject_id")
+    chief = labels.filter("suspicious").select("scheme_id", chief="subject_id")
+    paid = t.join(
+        worker.join(chief, on="scheme_id"),
+        left_on=["debtor_account_id", "creditor_account_id"],
+        right_on=["worker", "chief"],
+    )
+    wage = t.join(worker, left_on="creditor_account_id", right_on="worker").select(
+        "scheme_id", worker="creditor_account_id", at="booked_at"
+    )
+    soon = paid.select("scheme_id", worker="debtor_account_id", on="booked_at").join(wage, on=["scheme_id", "worker"])
+    soon = soon.filter((pl.col("on") - pl.col("at")).is_between(timedelta(0), timedelta(hours=48)))
+    cycles = soon.group_by("scheme_id", "worker").agg(n=pl.col("on").n_unique()).filter(pl.col("n") >= 2)
+    assert cycles.group_by("scheme_id").len().filter(pl.col("len") >= 3).height >= 1
+
+
+def test_lodging_and_cash_of_operators_are_in_the_same_towns(planted: tuple[Register, Summary]) -> None:
+    made = planted[1]
+    labels = read(made, "labels").filter((pl.col("typology") == "HT-SEX") & (pl.col("subject_type") == "account"))
+    t = read(made, "transactions")
+    stays = t.filter(pl.col("merchant_category_code") == "7011").select(
+        "place_city", "booked_at", who="debtor_account_id"
+    )
+    cash = t.filter((pl.col("instrument") == "cash") & pl.col("creditor_account_id").is_not_null())
+    cash = cash.select("place_city", cash_at="booked_at", who="creditor_account_id")
+    both = stays.join(cash, on=["who", "place_city"]).filter(
+        (pl.col("cash_at") - pl.col("booked_at")).abs() < timedelta(days=3)
+    )
+    towns = both.group_by("who").agg(pl.col("place_city").n_unique())
+    operators = labels.filter("suspicious")["subject_id"].implode()
+    on_the_road = towns.filter(pl.col("who").is_in(operators) & (pl.col("place_city") >= 2))
+    assert on_the_road.height >= 1
 
 
 @pytest.mark.parametrize(

@@ -88,17 +88,17 @@ class Behaviour(Scene):
         spread: float = 0.3,
         growth: Floats | None = None,
         regular: Bools | None = None,
+        gap: float = 2.5,
     ) -> tuple[Ints, Ints, Floats]:
-        """Many pay one: row j is ``payer[j]`` who pays account ``who[inst[j]]`` ``n[j]`` times, close
-        together, or monthly where ``regular``. Returns (instance, UTC seconds, US dollars) by payment."""
+        """Many pay one: row j is ``payer[j]`` who pays account ``who[inst[j]]`` ``n[j]`` times, about ``gap``
+        days apart, or monthly where ``regular``. Returns (instance, UTC seconds, US dollars) by payment."""
         j = np.repeat(np.arange(len(payer)), n)
         i = inst[j]
         m = len(j)
         trend = np.zeros(len(who)) if growth is None else growth
         order = np.arange(m) - np.repeat(np.cumsum(n) - n, n)
         begin = first[i] + self.rng.random(len(payer))[j] * np.maximum(last[i] - first[i], 0.5)
-        gap = self.rng.exponential(2.5, m) * order
-        day = begin + gap
+        day = begin + self.rng.exponential(gap, m) * order
         if regular is not None:
             day = np.where(regular[i], first[i] + 30.0 * order + self.rng.exponential(1.2, m), day)
         day = np.minimum(day, np.maximum(last[i], first[i]) + 2.0)
@@ -221,7 +221,7 @@ class Behaviour(Scene):
             instrument=INSTRUMENT["credit_transfer"],
             kind=kind[i],
             scheme=scheme[i],
-            rounded=(self.rng.random(n) < 0.5).astype(float),
+            rounded=(self.rng.random(n) < 0.35).astype(float),
         )
 
     def deposits(

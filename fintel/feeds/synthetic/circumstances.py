@@ -30,6 +30,8 @@ class Circumstances:
         idle = np.isin(jobs, [OCCUPATION[o] for o in ("student", "retired", "homemaker", "unemployed")])
         n = w.n_persons
         self.waged: Bools = ~idle & (rng.random(n) < 0.82)
+        # Cleared for whoever has no household of one's own: no rent, bills, fees, friends or relatives.
+        self.settled: Bools = np.ones(w.n_accounts, dtype=bool)
         self.benefit: Bools = idle & (rng.random(n) < 0.55) & (jobs != OCCUPATION["student"])
         self._work(rng, n)
         self._home(rng, n)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from fintel.feeds.synthetic.behaviour import CASH, EXCHANGE, REMITTANCE, TRANSFER
-from fintel.feeds.synthetic.geography import Floats, Ints
+from fintel.feeds.synthetic.geography import CASH_LINE_USD, Floats, Ints
 from fintel.feeds.synthetic.ledger import CHANNEL, INSTRUMENT
 from fintel.feeds.synthetic.stage import SENDING, Stage
 
@@ -27,7 +27,7 @@ def cash_in(
     helpers: Ints | None = None,
     slow: float = 0.0,
 ) -> None:
-    """Cash in at several places, most of it out again together."""
+    """Cash in at several places, most of it out again together; ``cap`` is a share of the cash line."""
     n = len(who)
     if n == 0:
         return
@@ -39,7 +39,7 @@ def cash_in(
         s.counts(n, count, 0.45, 3, 40),
         s.around(n, usd, 0.3),
         spread=np.full(n, spread),
-        cap=np.full(n, cap),
+        cap=cap * CASH_LINE_USD[s.w.currency[who]],
         sites=s.choose(n, sites, tuple(1.0 for _ in sites)),
         cities=s.choose(n, cities, tuple(1.0 for _ in cities)),
         hour=np.where(s.chance(n, 0.25), s.uniform(n, 19, 24), s.uniform(n, 9, 17)),
@@ -93,7 +93,7 @@ def through(
         return
     first, last = s.span(n, *span)
     pool = s.people() | s.w.elsewhere(SENDING) | s.w.own(organisation=True, countries=SENDING)
-    inst, payer = s.crowd(pool, s.choose(n, many, tuple(1.0 for _ in many)))
+    inst, payer = s.crowd(pool, s.choose(n, many, tuple(1.0 for _ in many)), who)
     i, t, amount = s.collects(
         who,
         inst,
@@ -162,7 +162,8 @@ def ring(
         at += gap * np.exp(s.rng.normal(0, 0.4, n))
 
 
-def rounds(s: Stage, who: Ints, scheme: Ints) -> None:
+def rounds(s: Stage, who: Ints, scheme: Ints, stepped: float) -> None:
+    """Trade with four partners in round sums, a share ``stepped`` of them in steps of about 50,000."""
     n = len(who)
     partners = s.w.suppliers[s.rng.integers(0, len(s.w.suppliers), (n, 4))]
     first, last = s.span(n, 25, 90)
@@ -171,10 +172,11 @@ def rounds(s: Stage, who: Ints, scheme: Ints) -> None:
     m = len(i)
     incoming = s.chance(m, 0.5)
     other = partners[i, s.rng.integers(0, 4, m)]
+    steps = s.choose(m, (25_000, 50_000, 100_000, 150_000), (2, 4, 2, 1)).astype(float)
     s.pay(
         first[i] + s.rng.random(m) * (last - first)[i],
         13 + s.rng.normal(0, 3, m),
-        s.around(m, 9000, 0.9),
+        np.where(s.chance(m, stepped), steps, s.around(m, 9000, 0.9)),
         np.where(incoming, other, who[i]),
         np.where(incoming, who[i], other),
         channel=s.choose(m, (CHANNEL["wire"], CHANNEL["online"]), (4, 6)),

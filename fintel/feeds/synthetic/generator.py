@@ -24,7 +24,7 @@ from fintel.feeds.synthetic.tables import BOOKED, PENDING, REJECTED, RETURNED, R
 from fintel.feeds.synthetic.world import World
 
 #: Raised whenever equal arguments would give other bytes.
-VERSION = 1
+VERSION = 2
 #: Payments that one own account makes or gets a day, roughly; only sizes chunks.
 _PER_DAY = 0.4
 
@@ -105,10 +105,12 @@ def generate(
     planned = Ledger()
     for ledger in (part for side in plant(world, routine, register, seed) for part in side):
         planned.extend(ledger.columns())
+    payments_planned = planned.columns()
+    _open_in_time(world, payments_planned)
     routine.measure()
     writer = _Writer(folder, format)
     tables = Profiles(world, seed)
-    payments = _Payments(world, routine, tables, planned.columns(), seed, len(register.family))
+    payments = _Payments(world, routine, tables, payments_planned, seed, len(register.family))
     step = max(min(int(chunk_rows / (_PER_DAY * accounts)), days), 1)
     pieces = -(-days // step)
     for piece in range(pieces):
@@ -161,6 +163,16 @@ def generate(
     return summary
 
 
+def _open_in_time(world: World, planned: Columns) -> None:
+    """Accounts that something is planned for are open some days before it happens."""
+    begin = np.full(world.n_accounts, np.iinfo(np.int64).max)
+    for side in ("debtor", "creditor"):
+        held = planned[side] >= 0
+        np.minimum.at(begin, planned[side][held], planned["t"][held])
+    day = begin // 86400 - 3 - np.arange(world.n_accounts) % 25
+    world.opened = np.minimum(world.opened, day)
+
+
 class _Writer:
     """Writes frames and keeps rows and checksums."""
 
@@ -209,7 +221,7 @@ class _Payments:
         self.done = until
         if self.carry is not None:
             ledger.extend(self.carry)
-        rows = ledger.columns()
+        rows = self._opened(ledger.columns())
         now = rows["t"] < cutoff
         self.carry = take(rows, ~now)
         rows = self._settle(rng, take(rows, now), cutoff, final)
@@ -220,6 +232,15 @@ class _Payments:
         np.maximum.at(self.scheme_end, scheme[planted], rows["t"][planted].astype(np.int64))
         self.labelled.append((frame["transaction_id"].gather(planted), scheme[planted]))
         return frame
+
+    def _opened(self, rows: Columns) -> Columns:
+        """Payments of own accounts that are open by then."""
+        keep = np.ones(len(rows["t"]), dtype=bool)
+        for side in ("debtor", "creditor"):
+            account = rows[side]
+            own = (account >= 0) & (account < self.world.n_own)
+            keep &= ~own | (rows["t"] >= self.world.opened[account] * 86400)
+        return take(rows, keep)
 
     def _settle(self, rng: np.random.Generator, rows: Columns, cutoff: int, final: bool) -> Columns:
         """Put in order and number. Some payments are returned days later, refused, or still pending at

@@ -89,6 +89,16 @@ CURRENCY_NAMES = tuple(CURRENCIES)
 CURRENCY = {name: i for i, name in enumerate(CURRENCY_NAMES)}
 PER_USD: Floats = np.array([CURRENCIES[n][0] for n in CURRENCY_NAMES])
 DIGITS: Ints = np.array([CURRENCIES[n][2] for n in CURRENCY_NAMES], dtype=np.int64)
+#: Cash from which a report is due, in the currency itself: published lines for US, Canadian and Australian
+#: dollars, euros (the Union's cap) and pesos; elsewhere people keep to a customary round sum.
+CASH_LINE: Floats = np.array(
+    [{"USD": 10e3, "CAD": 10e3, "AUD": 10e3, "EUR": 10e3, "PHP": 500e3}.get(n, 0.0) for n in CURRENCY_NAMES]
+)
+CASH_LINE = np.where(CASH_LINE > 0, CASH_LINE, 10e3 * PER_USD)
+#: The same in US dollars at the rates above.
+CASH_LINE_USD: Floats = CASH_LINE / PER_USD
+#: Days before the first one for which there are rates: an Australian morning is the day before by UTC.
+LEAD = 7
 COUNTRY_CURRENCY: Ints = np.array([CURRENCY[c.currency] for c in COUNTRIES], dtype=np.int64)
 PRICE: Floats = np.array([c.price for c in COUNTRIES])
 

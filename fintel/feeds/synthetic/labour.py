@@ -10,42 +10,56 @@ from fintel.feeds.synthetic.geography import Floats, Ints
 from fintel.feeds.synthetic.ledger import CHANNEL, INSTRUMENT
 from fintel.feeds.synthetic.scene import KIND
 from fintel.feeds.synthetic.stage import SENDING, Stage, nobody
+from fintel.feeds.synthetic.world import Bools
+
+_PAYROLL = {"wage": 0.9, "none": 0.1}
 
 
 def plant(s: Stage) -> None:
-    """Controllers of three sorts: wages of several names paid to them; wages sent on to them; fees."""
+    """Controllers of four sorts: wages of several names paid to them; wages sent on to them; fees taken out
+    of wages in equal parts; employers who take wages back."""
     w = s.w
     n = s.number(0.0011, 2)
+    sort = np.arange(n) % 4
+    firm = sort == 3
     who = w.take(s.rng, s.people(ages=(24, 70)), n)
-    n = len(who)
+    who[firm] = w.take(s.rng, w.own(organisation=True, countries=SENDING), int(firm.sum()))
     schemes = s.register.open("HT-LABOUR", "controller", n)
     s.register.members(schemes, who)
-    s.quieten(who, 0.1, 1.0)
-    sort = np.arange(n) % 3
-    first, last = s.span(n, 50, 110)
+    s.quieten(who, 0.3, 1.2)
+    first, last = s.span(n, 60, 115)
     # Wages of three to six names into one account.
     pooled = sort == 0
     _wages(
         s,
         who[pooled],
-        s.choose(int(pooled.sum()), (3, 4, 5, 6), (3, 3, 2, 1)),
+        s.choose(int(pooled.sum()), (3, 4, 5), (3, 3, 2)),
         first[pooled],
         last[pooled],
         schemes[pooled],
         pay=0.6,
+        one_firm=0.85,
     )
     # Workers whose wages go on to the controller, or who pay instalments out of them.
-    size = np.where(pooled, 0, s.counts(n, 4, 0.3, 3, 8))
+    size = np.where(pooled, 0, s.counts(n, 4, 0.25, 3, 6))
     group = np.repeat(np.arange(n), size)
     workers = w.take(s.rng, s.people(ages=(18, 55)), len(group))
     group = group[: len(workers)]
     s.register.victims(schemes[group], workers)
+    m = len(workers)
     s.routine.waged[workers] = False
-    head = workers[np.searchsorted(group, group)] if len(workers) else workers
+    head = workers[np.searchsorted(group, group)] if m else workers
     s.share_home(workers, head, 0.6)
-    s.quieten(workers, 0.02, 0.5)
-    bounced = sort[group] == 1
-    share = np.where(bounced, s.uniform(len(group), 0.55, 0.95), s.uniform(len(group), 0.12, 0.4))
+    bounced, indebted = sort[group] == 1, sort[group] == 2
+    # Those who are housed and fed by the controller have no household; the indebted live from what is left.
+    held = ~indebted & s.chance(n, 0.75)[group]
+    s.quieten(workers, 0.02, 0.6)
+    s.unsettle(workers[held])
+    # Somebody else often has the workers' telephones: theirs is one device with the controller's.
+    shared = (bounced & s.chance(n, 0.5)[group]) & s.chance(m, 0.9)
+    w.parties.device[w.party[workers[shared]]] = w.parties.device[w.party[who[group[shared]]]]
+    share = np.where(bounced, s.uniform(m, 0.75, 0.97), s.uniform(m, 0.42, 0.85))
+    share = np.where(indebted, s.uniform(m, 0.25, 0.5), share)
     _pass_on(
         s,
         workers,
@@ -54,9 +68,11 @@ def plant(s: Stage) -> None:
         first,
         last,
         share,
-        delay=np.where(bounced, 14.0, 50.0),
+        delay=np.where(indebted, 30.0, 12.0),
         scheme=schemes,
-        kinds={"recruit": 0.35, "loan": 0.2, "none": 0.3, "rent": 0.15},
+        kinds=({"none": 0.5, "rent": 0.2, "loan": 0.2, "recruit": 0.1}, {"recruit": 0.65, "loan": 0.2, "none": 0.15}),
+        fixed=indebted,
+        payer=np.where(firm, who, -1),
     )
     _queue(s, workers[bounced], group[bounced], first, last, schemes)
 
@@ -92,15 +108,15 @@ def mimic(s: Stage) -> None:
     who = w.take(s.rng, s.people(ages=(24, 70)), n)
     n = len(who)
     s.register.lookalikes("HT-LABOUR", who)
-    s.quieten(who, 0.1, 1.3)
+    s.quieten(who, 0.25, 1.5)
     first, last = s.span(n, 55, 119)
-    _wages(s, who, s.choose(n, (1, 2, 3, 4), (3, 4, 3, 2)), first, last, nobody(n), pay=0.25, kin=0.8)
+    _wages(s, who, s.choose(n, (1, 2, 3, 4), (4, 5, 2, 1)), first, last, nobody(n), pay=0.25, kin=0.8, one_firm=0.12)
     # Families and house shares: part of the wage goes to one of them after pay day.
     n = s.number(0.012, 3)
     heads = w.take(s.rng, s.people(ages=(24, 70)), n)
     n = len(heads)
     s.register.lookalikes("HT-LABOUR", heads)
-    s.quieten(heads, 0.1, 1.2)
+    s.quieten(heads, 0.2, 1.4)
     group = np.repeat(np.arange(n), s.choose(n, (3, 4, 6, 8), (3, 3, 2, 2)))
     workers = w.take(s.rng, s.people(ages=(18, 55)), len(group))
     group = group[: len(workers)]
@@ -117,7 +133,32 @@ def mimic(s: Stage) -> None:
         np.where(wide, s.uniform(len(group), 0.4, 0.9), s.uniform(len(group), 0.1, 0.45)),
         delay=np.where(s.chance(len(group), 0.35), 16.0, 70.0),
         scheme=nobody(n),
-        kinds={"rent": 0.35, "club": 0.2, "loan": 0.15, "none": 0.3},
+        kinds=({"rent": 0.35, "club": 0.2, "loan": 0.15, "none": 0.3}, {"none": 1.0}),
+        fixed=np.zeros(len(group), dtype=bool),
+        payer=np.full(n, -1),
+    )
+    # Employers and agencies with a proper payroll, whose staff pay back a loan or the rent of a room.
+    firms = w.take(s.rng, w.own(organisation=True, countries=SENDING), s.number(0.006, 3))
+    n = len(firms)
+    s.register.lookalikes("HT-LABOUR", firms)
+    s.quieten(firms, 0.8, 2.0)
+    group = np.repeat(np.arange(n), s.choose(n, (3, 4, 6, 8), (3, 3, 2, 1)))
+    workers = w.take(s.rng, s.people(ages=(18, 60)), len(group))
+    group = group[: len(workers)]
+    s.routine.waged[workers] = False
+    m = len(workers)
+    _pass_on(
+        s,
+        workers,
+        group,
+        firms,
+        *s.span(n, 60, 119),
+        np.where(s.chance(m, 0.1), s.uniform(m, 0.3, 0.6), s.uniform(m, 0.04, 0.25)),
+        delay=s.uniform(m, 10, 200),
+        scheme=nobody(n),
+        kinds=({"rent": 0.4, "loan": 0.35, "none": 0.25}, {"loan": 0.5, "recruit": 0.2, "none": 0.3}),
+        fixed=s.chance(m, 0.5),
+        payer=firms,
     )
     # Savings circles and agencies' instalments: equal monthly sums from many, then one large sum out.
     n = s.number(0.01, 3)
@@ -125,7 +166,7 @@ def mimic(s: Stage) -> None:
     n = len(who)
     s.register.lookalikes("HT-LABOUR", who)
     s.quieten(who, 0.1, 1.3)
-    inst, payer = s.crowd(s.people() | w.elsewhere(SENDING), s.choose(n, (4, 6, 9, 12), (3, 3, 2, 1)))
+    inst, payer = s.crowd(s.people() | w.elsewhere(SENDING), s.choose(n, (4, 6, 9, 12), (3, 3, 2, 1)), who)
     i, t, usd = s.collects(
         who,
         inst,
@@ -158,9 +199,9 @@ def mimic(s: Stage) -> None:
     )
 
 
-def _cycle(s: Stage, first: Floats, last: Floats) -> tuple[Ints, Floats]:
-    """Instance and day of every pay day, every two or four weeks, between two days."""
-    step = np.where(s.chance(len(first), 0.5), 14.0, 30.0)
+def _cycle(s: Stage, first: Floats, last: Floats, fortnightly: Bools) -> tuple[Ints, Floats]:
+    """Instance and day of every pay day, every two weeks or thirty days, between two days."""
+    step = np.where(fortnightly, 14.0, 30.0)
     n = np.maximum(((last - first) / step).astype(np.int64), 1)
     i = np.repeat(np.arange(len(first)), n)
     turn = np.arange(len(i)) - np.repeat(np.cumsum(n) - n, n)
@@ -168,9 +209,18 @@ def _cycle(s: Stage, first: Floats, last: Floats) -> tuple[Ints, Floats]:
 
 
 def _wages(
-    s: Stage, who: Ints, names: Ints, first: Floats, last: Floats, scheme: Ints, pay: float, kin: float = 0.0
+    s: Stage,
+    who: Ints,
+    names: Ints,
+    first: Floats,
+    last: Floats,
+    scheme: Ints,
+    pay: float,
+    one_firm: float,
+    kin: float = 0.0,
 ) -> None:
-    """Wages of ``names`` others, each by own name, into ``who``; a share ``pay`` of it is taken out."""
+    """Wages of ``names`` others, each by own name, into ``who``; a share ``pay`` of it is taken out. For a
+    share ``one_firm`` of ``who`` all of them are of one employer and of one pay run."""
     w = s.w
     if len(who) == 0:
         return
@@ -179,10 +229,14 @@ def _wages(
         other = _relatives(s, who[inst], other, kin)
     firm = w.employers[s.rng.integers(0, len(w.employers), len(who))]
     second = w.employers[s.rng.integers(0, len(w.employers), len(inst))]
-    firm_row = np.where(s.chance(len(inst), 0.6), firm[inst], second)
-    j, day = _cycle(s, first[inst], last[inst])
+    single = s.chance(len(who), one_firm)[inst]
+    firm_row = np.where(single, firm[inst], second)
+    fortnightly = np.where(single, s.chance(len(who), 0.5)[inst], s.chance(len(inst), 0.5))
+    begin = first[inst] + np.where(single, 0.0, s.uniform(len(inst), 0, 14))
+    j, day = _cycle(s, begin, last[inst], fortnightly)
     m = len(j)
-    usd = s.around(len(inst), 800, 0.35)[j] * np.exp(s.rng.normal(0, 0.05, m))
+    level = np.where(single, s.around(len(who), 800, 0.3)[inst] * s.around(len(inst), 1.0, 0.12), 0.0)
+    usd = np.where(single, level, s.around(len(inst), 800, 0.35))[j] * np.exp(s.rng.normal(0, 0.05, m))
     t, _ = s.pay(
         day,
         s.uniform(m, 1, 9),
@@ -191,9 +245,10 @@ def _wages(
         who[inst[j]],
         channel=CHANNEL["online"],
         instrument=INSTRUMENT["credit_transfer"],
-        kind=s.kinds(m, {"wage": 0.9, "none": 0.1}),
+        kind=np.where(single, s.kinds(len(who), _PAYROLL)[inst], s.kinds(len(inst), _PAYROLL))[j],
         scheme=scheme[inst[j]],
         named=w.party[other[j]],
+        order=np.where(single, inst, len(who) + np.arange(len(inst)))[j],
     )
     _spend(s, who, inst[j], t, usd, pay, scheme)
 
@@ -222,16 +277,23 @@ def _pass_on(
     *,
     delay: Floats,
     scheme: Ints,
-    kinds: dict[str, float],
+    kinds: tuple[dict[str, float], dict[str, float]],
+    fixed: Bools,
+    payer: Ints,
 ) -> None:
-    """Wages of workers, of which ``share`` goes to the head of their group ``delay`` hours later."""
+    """Wages of workers, of which ``share`` goes to the head of their group ``delay`` hours later; where
+    ``fixed`` in equal sums, with texts by the second of ``kinds``. ``payer`` is the employer of a group, -1
+    for any."""
     if len(workers) == 0:
         return
     firm = s.routine.employer[workers[np.searchsorted(group, group)]]
     firm = np.where(s.chance(len(workers), 0.7), firm, s.routine.employer[workers])
-    j, day = _cycle(s, first[group], last[group])
+    firm = np.where(payer[group] >= 0, payer[group], firm)
+    # The pay run is the group's where one employer pays, or the worker's own.
+    j, day = _cycle(s, first[group], last[group], s.chance(len(heads), 0.5)[group])
     m = len(j)
-    usd = s.around(len(workers), 950, 0.25)[j] * np.exp(s.rng.normal(0, 0.05, m))
+    level = s.around(len(workers), 950, 0.25)
+    usd = level[j] * np.exp(s.rng.normal(0, 0.05, m))
     s.pay(
         day,
         s.uniform(m, 1, 9),
@@ -240,13 +302,15 @@ def _pass_on(
         workers[j],
         channel=CHANNEL["online"],
         instrument=INSTRUMENT["credit_transfer"],
-        kind=s.kinds(m, {"wage": 0.9, "none": 0.1}),
+        kind=s.kinds(len(workers), _PAYROLL)[j],
         scheme=scheme[group[j]],
+        order=j,
     )
     later = day * 24.0 + 9.0 + delay[j] * np.exp(s.rng.normal(0, 0.4, m))
     on = (later / 24.0 < s.w.days) & s.chance(m, 0.93)
-    moved = usd * share[j] * np.exp(s.rng.normal(0, 0.04, m))
-    j, later, moved = j[on], later[on], moved[on]
+    moved = np.where(fixed[j], level[j] * share[j], usd * share[j] * np.exp(s.rng.normal(0, 0.04, m)))
+    texts = np.where(fixed[j], s.kinds(len(workers), kinds[1])[j], s.kinds(m, kinds[0]))
+    j, later, moved, texts = j[on], later[on], moved[on], texts[on]
     t, _ = s.pay(
         np.floor(later / 24.0),
         np.mod(later, 24.0),
@@ -255,9 +319,10 @@ def _pass_on(
         heads[group[j]],
         channel=s.choose(len(j), (CHANNEL["app"], CHANNEL["online"], CHANNEL["p2p"]), (5, 3, 2)),
         instrument=INSTRUMENT["credit_transfer"],
-        kind=s.kinds(len(j), kinds),
+        kind=texts,
+        order=np.where(fixed[j], j, len(workers) + np.arange(len(j))),
         scheme=scheme[group[j]],
-        rounded=s.chance(len(j), 0.7).astype(float),
+        rounded=np.where(fixed[j], 1.0, s.chance(len(j), 0.7)),
     )
     _spend(s, heads, group[j], t, moved, 0.7, scheme)
 

@@ -1,19 +1,28 @@
-"""General laundering patterns (FINTRAC 18/19-SIDEL-025; FinCEN FIN-2014-A005, FIN-2025-NTC1), beside cash
-businesses, event and community funds, property buyers, returning students, affiliates' treasuries."""
+"""General laundering patterns (FINTRAC 18/19-SIDEL-025; FinCEN FIN-2014-A005, FIN-2025-NTC1); what resembles
+them is in ``lawful``."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from fintel.feeds.synthetic.flows import cash_in, ring, rounds, through
+from fintel.feeds.synthetic.flows import ring, rounds, through
 from fintel.feeds.synthetic.geography import Ints
-from fintel.feeds.synthetic.stage import SENDING, Stage, nobody
+from fintel.feeds.synthetic.lawful import mimic
+from fintel.feeds.synthetic.stage import SENDING, Stage
+from fintel.feeds.synthetic.waves import cash_rounds, gather_rounds
 from fintel.feeds.synthetic.world import Bools
+
+__all__ = ["mimic", "plant"]
+
+_TEXTS = {"invoice": 0.4, "none": 0.35, "loan": 0.25}
 
 
 def plant(s: Stage) -> None:
-    """Nine kinds, one after the other, so that a small population has most of them."""
-    kinds = (_structuring, _smurfing, _funnel, _pass_through, _fan, _cycle, _dormant, _scatter, _round)
+    """Twelve kinds, one after the other, so that a small population has most of them."""
+    kinds = (
+        _structuring, _pass_through, _funnel, _gather, _smurfing, _cycle,
+        _fan_in, _dormant, _scatter, _fan_out, _round, _careful,
+    )  # fmt: skip
     total = s.number(0.0028, 5)
     for k, kind in enumerate(kinds):
         n = total // len(kinds) + (k < total % len(kinds))
@@ -21,97 +30,186 @@ def plant(s: Stage) -> None:
             kind(s, n)
 
 
-def _open(s: Stage, kind: str, pool: Bools, n: int) -> tuple[Ints, Ints]:
+def _open(s: Stage, kind: str, pool: Bools, n: int, life: float = 1.0) -> tuple[Ints, Ints]:
     who = s.w.take(s.rng, pool, n)
     schemes = s.register.open("ML-GENERAL", kind, len(who))
     s.register.members(schemes, who)
-    s.quieten(who, 0.05, 1.0)
+    s.quieten(who, 0.05, life)
     return schemes, who
+
+
+def _hollow(s: Stage, who: Ints, share: float) -> None:
+    """A share of the accounts serves for nothing else: no household, no trade."""
+    some = who[s.chance(len(who), share)]
+    s.shell(some)
+    s.unsettle(some[some < s.w.n_persons])
 
 
 def _anyone(s: Stage) -> Bools:
     return s.people(ages=(18, 80)) | s.w.own(organisation=True, countries=SENDING)
 
 
+def _reported(s: Stage) -> Bools:
+    """Whoever banks where cash from a published line on is reported."""
+    lined = ("US", "CA", "AU", "PH")
+    return s.people(lined, (18, 80)) | s.w.own(organisation=True, countries=lined)
+
+
 def _structuring(s: Stage, n: int) -> None:
-    schemes, who = _open(s, "structuring", _anyone(s), n)
-    cash_in(
+    """Just below the line of the currency, at several branches of one day, out together."""
+    schemes, who = _open(s, "structuring", _reported(s), n)
+    m = len(who)
+    cash_rounds(
         s,
         who,
         schemes,
-        usd=7200,
-        spread=0.35,
-        cap=9950,
-        sites=(2, 3, 4),
-        cities=(1, 2),
-        count=8,
-        share=(0.8, 1.0),
-        delay=(4, 72),
+        turns=(1, 2, 3),
+        parts=(3, 4, 5),
+        days=np.ones(m, dtype=np.int64),
+        low=s.uniform(m, 0.75, 0.93),
+        high=np.full(m, 0.99),
+        cities=s.choose(m, (1, 2), (2, 1)),
+        away=np.zeros(m, dtype=np.int64),
+        machine=0.3,
+        delay=(3, 30),
+        share=(0.88, 1.0),
+        cash=0.1,
+    )
+
+
+def _careful(s: Stage, n: int) -> None:
+    """Smaller and uneven sums, days apart, kept a while."""
+    schemes, who = _open(s, "careful structuring", _reported(s), n)
+    m = len(who)
+    cash_rounds(
+        s,
+        who,
+        schemes,
+        turns=(1, 2, 3),
+        parts=(3, 4, 5, 6),
+        days=s.rng.integers(3, 8, m),
+        low=s.uniform(m, 0.35, 0.6),
+        high=s.uniform(m, 0.75, 0.97),
+        cities=s.choose(m, (1, 2, 3), (1, 1, 1)),
+        away=np.zeros(m, dtype=np.int64),
+        machine=0.4,
+        delay=(20, 120),
+        share=(0.75, 1.0),
+        cash=0.1,
     )
 
 
 def _smurfing(s: Stage, n: int) -> None:
+    """Several people pay in for one account at different branches, within a day or two."""
     schemes, who = _open(s, "smurfing", _anyone(s), n)
-    helpers = s.circle(s.people() | s.w.elsewhere(SENDING), len(who), 5)
-    cash_in(
+    m = len(who)
+    cash_rounds(
         s,
         who,
         schemes,
-        usd=2600,
-        spread=0.6,
-        cap=9900,
-        sites=(3, 4),
-        cities=(1, 2),
-        count=12,
-        share=(0.8, 1.0),
-        delay=(4, 60),
-        helpers=helpers,
+        turns=(1, 2, 3),
+        parts=(3, 4, 5, 6),
+        days=s.choose(m, (1, 2), (3, 1)),
+        low=s.uniform(m, 0.12, 0.3),
+        high=s.uniform(m, 0.5, 0.98),
+        cities=s.choose(m, (1, 2), (2, 1)),
+        away=np.zeros(m, dtype=np.int64),
+        machine=0.3,
+        delay=(4, 48),
+        share=(0.85, 1.0),
+        cash=0.15,
+        helpers=s.circle(s.people() | s.w.elsewhere(SENDING), m, 6),
     )
 
 
 def _funnel(s: Stage, n: int) -> None:
-    schemes, who = _open(s, "funnel", _anyone(s), n)
-    cash_in(
+    """Cash paid in in several other towns, drawn at home soon after."""
+    schemes, who = _open(s, "funnel", _anyone(s), n, 0.6)
+    m = len(who)
+    cash_rounds(
         s,
         who,
         schemes,
-        usd=2100,
-        spread=0.6,
-        cap=9900,
-        sites=(2, 3),
-        cities=(3, 4),
-        count=11,
+        turns=(2, 3, 4),
+        parts=(3, 4, 5, 6),
+        days=s.choose(m, (1, 2, 3), (1, 2, 1)),
+        low=s.uniform(m, 0.08, 0.2),
+        high=s.uniform(m, 0.4, 0.95),
+        cities=s.choose(m, (2, 3, 4), (1, 1, 1)),
+        away=np.ones(m, dtype=np.int64),
+        machine=0.45,
+        delay=(3, 36),
         share=(0.85, 1.0),
-        delay=(3, 40),
-        cash=0.6,
+        cash=0.7,
     )
 
 
 def _pass_through(s: Stage, n: int) -> None:
-    schemes, who = _open(s, "pass-through", _anyone(s), n)
-    through(s, who, schemes, many=(1, 2, 3), usd=3900, times=4, share=(0.9, 1.0), delay=(2, 44), batch=(1, 1, 2))
+    """An account that serves for nothing else: out within a day or two of coming in, again and again."""
+    schemes, who = _open(s, "pass-through", _anyone(s), n, 0.4)
+    _hollow(s, who, 0.5)
+    through(s, who, schemes, many=(1, 2, 3), usd=3900, times=5, share=(0.92, 1.0), delay=(2, 24), batch=(1, 1, 2))
 
 
-def _fan(s: Stage, n: int) -> None:
-    schemes, who = _open(s, "fan-in", _anyone(s), n)
-    through(s, who, schemes, many=(8, 11, 15), usd=1200, times=2, share=(0.85, 1.0), delay=(4, 60), batch=(4, 6, 8))
+def _fan_in(s: Stage, n: int) -> None:
+    _gathered(s, "fan-in", n, payers=(8, 11, 15), recipients=(1, 1, 2), usd=1300)
 
 
-def _dormant(s: Stage, n: int) -> None:
-    schemes, who = _open(s, "dormant burst", _anyone(s), n)
-    s.quieten(who, 0.0, 0.03)
-    s.routine.waged[who[who < s.w.n_persons]] = False
-    through(
+def _gather(s: Stage, n: int) -> None:
+    _gathered(s, "gather-scatter", n, payers=(8, 10, 14), recipients=(4, 5, 7), usd=1500)
+
+
+def _fan_out(s: Stage, n: int) -> None:
+    """One or two large credits of firms, then many payees within days."""
+    _gathered(s, "fan-out", n, payers=(1, 2), recipients=(8, 10, 13), usd=14_000, firms=True)
+
+
+def _gathered(
+    s: Stage,
+    kind: str,
+    n: int,
+    *,
+    payers: tuple[int, ...],
+    recipients: tuple[int, ...],
+    usd: float,
+    firms: bool = False,
+) -> None:
+    schemes, who = _open(s, kind, _anyone(s), n)
+    _hollow(s, who, 0.5)
+    gather_rounds(
         s,
         who,
         schemes,
-        many=(3, 5, 8),
-        usd=2500,
-        times=3,
-        share=(0.85, 1.0),
-        delay=(2, 40),
-        batch=(1, 2, 3),
+        turns=(1, 2, 3),
+        payers=payers,
+        days=s.rng.integers(2, 6, len(who)),
+        usd=usd,
+        recipients=recipients,
+        delay=(4, 36),
+        share=(0.88, 1.0),
+        kinds=_TEXTS,
+        firms=firms,
+    )
+
+
+def _dormant(s: Stage, n: int) -> None:
+    """Nothing for long, then within weeks a lot, and out at once."""
+    schemes, who = _open(s, "dormant burst", _anyone(s), n)
+    s.unsettle(who)
+    gather_rounds(
+        s,
+        who,
+        schemes,
+        turns=(1, 2, 3),
+        payers=(2, 4, 6),
+        days=s.rng.integers(1, 4, len(who)),
+        usd=2800,
+        recipients=(1, 2),
+        delay=(2, 30),
+        share=(0.88, 1.0),
+        kinds=_TEXTS,
         span=(5, 16),
+        latest=True,
     )
 
 
@@ -178,131 +276,4 @@ def _scatter(s: Stage, n: int) -> None:
 
 def _round(s: Stage, n: int) -> None:
     schemes, who = _open(s, "round amounts", s.w.own(organisation=True, countries=SENDING), n)
-    rounds(s, who, schemes)
-
-
-def mimic(s: Stage) -> None:
-    """Benign cash, benign passing on, benign circles."""
-    w = s.w
-    orgs = w.own(organisation=True, countries=SENDING)
-
-    def some(rate: float, pool: Bools) -> Ints:
-        who = w.take(s.rng, pool, s.number(rate, 2))
-        s.register.lookalikes("ML-GENERAL", who)
-        s.quieten(who, 0.1, 1.3)
-        return who
-
-    # Cash businesses, some of which stay under 10,000 for their insurer's sake; several tills and towns.
-    who = some(0.006, orgs)
-    cash_in(
-        s,
-        who,
-        nobody(len(who)),
-        usd=7400,
-        spread=0.4,
-        cap=9990,
-        sites=(1, 2, 3),
-        cities=(1, 2),
-        count=8,
-        share=(0.7, 1.0),
-        delay=(4, 90),
-        slow=0.75,
-    )
-    who = some(0.007, s.people(ages=(20, 75)))
-    cash_in(
-        s,
-        who,
-        nobody(len(who)),
-        usd=2300,
-        spread=0.6,
-        cap=9900,
-        sites=(1, 2, 4),
-        cities=(1, 2, 4),
-        count=11,
-        share=(0.6, 1.0),
-        delay=(4, 80),
-        slow=0.75,
-        cash=0.3,
-    )
-    # Church and club collections: members pay cash in by name.
-    who = some(0.004, _anyone(s))
-    cash_in(
-        s,
-        who,
-        nobody(len(who)),
-        usd=1900,
-        spread=0.7,
-        cap=9900,
-        sites=(2, 4),
-        cities=(1, 2),
-        count=12,
-        share=(0.5, 1.0),
-        delay=(5, 80),
-        slow=0.75,
-        helpers=s.circle(s.people() | w.elsewhere(SENDING), len(who), 6),
-    )
-    # Property and car buyers, event funds, estates: in from few or many, then out.
-    who = some(0.007, _anyone(s))
-    through(
-        s,
-        who,
-        nobody(len(who)),
-        many=(1, 2, 3),
-        usd=4200,
-        times=4,
-        share=(0.75, 1.0),
-        delay=(2, 60),
-        batch=(1, 2, 4),
-        slow=0.75,
-    )
-    who = some(0.006, _anyone(s))
-    through(
-        s,
-        who,
-        nobody(len(who)),
-        many=(7, 10, 15),
-        usd=1400,
-        times=2,
-        share=(0.6, 1.0),
-        delay=(4, 80),
-        batch=(3, 6, 10),
-        slow=0.75,
-        kinds={"club": 0.3, "charity": 0.2, "invoice": 0.25, "none": 0.25},
-    )
-    # Students and seasonal workers who come back to an account.
-    who = some(0.004, s.people(ages=(18, 40)))
-    s.quieten(who, 0.0, 0.05)
-    s.routine.waged[who] = False
-    through(
-        s,
-        who,
-        nobody(len(who)),
-        many=(2, 4, 7),
-        usd=2600,
-        times=3,
-        share=(0.6, 1.0),
-        delay=(2, 60),
-        batch=(1, 2, 3),
-        span=(6, 25),
-        slow=0.75,
-        kinds={"support": 0.3, "school": 0.2, "loan": 0.2, "none": 0.3},
-    )
-    # Affiliates that lend to each other, and firms that trade in round sums.
-    who = some(0.006, orgs)
-    n = len(who) // 2
-    table = np.column_stack([who[:n], s.circle(orgs, n, 1)[:, 0], w.suppliers[s.rng.integers(0, len(w.suppliers), n)]])
-    first, last = s.span(n, 30, 90)
-    row = np.repeat(np.arange(n), 3)
-    m = len(row)
-    ring(
-        s,
-        table[row],
-        s.around(n, 5500, 0.7)[row],
-        first[row] + s.rng.random(m) * (last - first)[row],
-        s.uniform(m, 10, 120),
-        0.3,
-        nobody(m),
-        closed=True,
-        rounded=s.chance(m, 0.4).astype(float),
-    )
-    rounds(s, who[n:], nobody(len(who) - n))
+    rounds(s, who, schemes, 0.55)

@@ -43,8 +43,8 @@ def plant(s: Stage) -> None:
     table = _by_owner(owner, receivers, n, 3)[ring]
     first, last = s.span(len(ring), 18, 80)
     m = len(ring)
-    loud = s.chance(m, 0.6)
-    count = np.where(loud, s.counts(m, 18, 0.5, 5, 60), s.counts(m, 8, 0.4, 3, 20))
+    loud = s.chance(m, 0.5)
+    count = np.where(loud, s.counts(m, 16, 0.5, 5, 55), s.counts(m, 8, 0.4, 3, 20))
     got = s.sends(
         senders,
         table,
@@ -58,12 +58,13 @@ def plant(s: Stage) -> None:
         kind=s.kinds(m, {"support": 0.36, "school": 0.2, "gift": 0.14, "none": 0.2, "handle": 0.05, "service": 0.05}),
         faithful=0.7,
         channel=s.remote(m),
-        growth=np.where(s.chance(m, 0.68), s.uniform(m, 0.5, 1.8), 0.0),
+        growth=np.where(s.chance(m, 0.72), s.uniform(m, 0.8, 1.9), 0.0),
         even=s.uniform(m, 0.55, 1.0),
         scheme=rings[ring],
+        spread=0.25,
     )
     own = senders < w.n_own
-    _life(s, senders[own], table[own], first[own], last[own], rings[ring][own], private=0.55, travel=0.2)
+    _life(s, senders[own], table[own], first[own], last[own], rings[ring][own], private=0.55, travel=0.35)
     start, end = s.span(len(owner), 20, 60)
     _receive(
         s,
@@ -72,11 +73,11 @@ def plant(s: Stage) -> None:
         first=start,
         last=end,
         # Of receivers elsewhere one sees little besides what the ring sends.
-        payers=np.where(receivers < w.n_own, s.choose(len(owner), (1, 2, 3, 4, 6), (3, 3, 2, 2, 1)), 0),
+        payers=np.where(receivers < w.n_own, s.choose(len(owner), (2, 3, 4, 6), (3, 3, 3, 2)), 0),
         times=2.0,
         got=got,
-        delay=s.uniform(len(owner), 2, 20),
-        share=s.uniform(len(owner), 0.85, 1.0),
+        delay=s.uniform(len(owner), 1, 14),
+        share=s.uniform(len(owner), 0.88, 1.0),
         night=0.4,
     )
 
@@ -194,17 +195,23 @@ def _life(
     away = np.where(s.chance(n, travel), s.rng.poisson(4.5, n), 0)
     i = np.repeat(np.arange(n), away)
     m = len(i)
-    # The ticket is bought at home; the rest happens in a country that they send to.
-    codes = tuple(MCC_INDEX[c] for c in ("4511", "7011", "4121", "5944", "5812"))
-    mcc = s.choose(m, codes, (2, 2, 2, 1, 2))
-    day = last[i] - 20.0 * s.rng.random(m)
+    # The ticket is bought at home, towards the end; the rest happens in a country that they send to.
+    codes = tuple(MCC_INDEX[c] for c in ("7011", "4121", "5944", "5812"))
+    flown = np.flatnonzero(away > 0)
+    ticket = last - s.uniform(n, 12, 30)
+    s.buy(
+        ticket[flown], s.hours(len(flown), 0.3), who[flown],
+        np.full(len(flown), MCC_INDEX["4511"]), scheme=scheme[flown],
+    )  # fmt: skip
+    mcc = s.choose(m, codes, (2, 2, 1, 2))
+    day = ticket[i] + 3.0 + 9.0 * s.rng.random(m)
     city = FIRST_CITY[s.w.country[to[i, 0]]]
     s.buy(day, s.hours(m, 0.3), who[i], mcc, city=city, scheme=scheme[i])
     j = np.repeat(np.arange(n), np.where(away > 0, s.rng.poisson(1.5, n), 0))
     k = len(j)
     no = np.zeros(k, dtype=bool)
     s.cash(
-        last[j] - 18.0 * s.rng.random(k),
+        ticket[j] + 3.0 + 9.0 * s.rng.random(k),
         s.hours(k, 0.3),
         s.around(k, 70.0, 0.5),
         who[j],

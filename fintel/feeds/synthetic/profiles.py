@@ -134,10 +134,10 @@ class Profiles(Tables):
         )
 
     def rates(self, base: str) -> pl.DataFrame:
-        """A rate of every currency into ``base`` for every day."""
+        """A rate of every currency into ``base`` for every day, from ``LEAD`` days before the first."""
         days, width = self.w.fx.shape
         value: Floats = self.w.fx / self.w.fx[:, [geo.CURRENCY[base]]]
-        day = np.repeat(np.arange(days) + self.w.epoch_day, width).astype(np.int32)
+        day = np.repeat(np.arange(days) + self.w.epoch_day - geo.LEAD, width).astype(np.int32)
         return self._conform(
             RATES,
             {

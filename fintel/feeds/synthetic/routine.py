@@ -53,9 +53,11 @@ class Routine(Circumstances):
         return np.minimum(who, len(rate) - 1), day.astype(float)
 
     def _buys(self, scene: Scene, first: int, weights: Floats) -> None:
-        who, day = self._draw(scene, 0.115 * self.rate, weights, first)
-        # Errands come together: one purchase often leads to others within hours.
-        errands = scene.rng.geometric(0.7, len(who))
+        # Errands come together: one purchase often leads to others within hours, for some people more so.
+        alone = 0.2 + 0.46 * (np.arange(self.w.n_own) * 7919 % 1009) / 1009.0
+        who, day = self._draw(scene, 0.17 * alone * self.rate, weights, first)
+        errands = scene.rng.geometric(alone[who])
+        start = np.repeat(14.2 + scene.rng.normal(0, 3.2, len(who)), errands)
         who, day = np.repeat(who, errands), np.repeat(day, errands)
         n = len(who)
         # A third of one's purchases are of few favourite kinds: heavy tails in every category.
@@ -64,7 +66,9 @@ class Routine(Circumstances):
         mcc = np.where(scene.rng.random(n) < 0.4, np.searchsorted(self.mix, liking**1.0), mcc)
         mcc = np.minimum(mcc, len(MCC) - 1)
         late = scene.rng.random(n) < self.night[mcc]
-        hour = np.where(late, scene.rng.uniform(20.5, 29.5, n), 14.2 + scene.rng.normal(0, 3.2, n) + self.w.rhythm[who])
+        hour = np.where(
+            late, scene.rng.uniform(20.5, 29.5, n), start + scene.rng.exponential(1.2, n) + self.w.rhythm[who]
+        )
         away = scene.rng.random(n) < np.where(mcc == MCC_INDEX["7011"], 0.9, 0.05)
         country = self.w.country[who]
         home = self.w.city(who)
@@ -113,7 +117,7 @@ class Routine(Circumstances):
         incoming = scene.chance(n, 0.5)
         usd = scene.around(n, 34.0, 0.95) * np.sqrt(geo.PRICE[w.country[who]])
         hour = 17.0 + scene.rng.normal(0, 4.5, n) + w.rhythm[who]
-        keep = friend != who
+        keep = (friend != who) & self.settled[who] & self.settled[friend]
         kind = scene.kinds(
             n,
             {
@@ -139,7 +143,7 @@ class Routine(Circumstances):
             channel=channel[keep],
             instrument=_TRANSFER,
             kind=kind[keep],
-            rounded=(scene.rng.random(n) < 0.55).astype(float)[keep],
+            rounded=(scene.rng.random(n) < 0.62).astype(float)[keep],
         )
 
     def _abroad(self, slot: Ints) -> Ints:
@@ -205,7 +209,7 @@ class Routine(Circumstances):
             np.where(incoming, who, other),
             channel=scene.choose(n, tuple(CHANNEL[c] for c in ("online", "app", "wire", "branch")), (5, 4, 1, 1)),
             instrument=_TRANSFER,
-            kind=scene.kinds(n, {"none": 0.35, "loan": 0.3, "invoice": 0.3, "gift": 0.05}),
+            kind=scene.kinds(n, {"none": 0.33, "loan": 0.28, "invoice": 0.26, "gift": 0.05, "levy": 0.08}),
             rounded=scene.chance(n, 0.6).astype(float),
         )
 
@@ -228,7 +232,7 @@ class Routine(Circumstances):
             kind=scene.kinds(n, {"wage": 0.9, "none": 0.1}),
         )
         if today.day in (3, 4):
-            rows = np.flatnonzero(self.benefit & (self.people % 2 == today.day % 2))
+            rows = np.flatnonzero(self.benefit & self.settled[self.people] & (self.people % 2 == today.day % 2))
             n = len(rows)
             scene.pay(
                 np.full(n, float(day)),
@@ -246,7 +250,8 @@ class Routine(Circumstances):
         w = self.w
         today = w.start + timedelta(days=day)
         at = float(day)
-        rows = np.flatnonzero(self.renter & (self.rent_day == today.day))
+        home = self.settled[self.people]
+        rows = np.flatnonzero(home & self.renter & (self.rent_day == today.day))
         n = len(rows)
         scene.pay(
             np.full(n, at),
@@ -260,7 +265,7 @@ class Routine(Circumstances):
             kind=scene.kinds(n, {"rent": 0.8, "none": 0.2}),
         )
         for turn in range(3):
-            rows = np.flatnonzero((self.bills > turn) & ((self.bill_day + 9 * turn) % 28 + 1 == today.day))
+            rows = np.flatnonzero(home & (self.bills > turn) & ((self.bill_day + 9 * turn) % 28 + 1 == today.day))
             n = len(rows)
             scene.pay(
                 np.full(n, at),
@@ -272,7 +277,7 @@ class Routine(Circumstances):
                 instrument=INSTRUMENT["direct_debit"],
                 kind=scene.kinds(n, {"bill": 0.85, "none": 0.15}),
             )
-        rows = np.flatnonzero(self.pupil & (self.bill_day == today.day))
+        rows = np.flatnonzero(home & self.pupil & (self.bill_day == today.day))
         n = len(rows)
         scene.pay(
             np.full(n, at),
@@ -306,7 +311,8 @@ class Routine(Circumstances):
         today = self.w.start + timedelta(days=day)
         again = self.kin_again & ((self.kin_day + 14) % 28 + 1 == today.day)
         weekly = self.kin_weekly & ((self.kin_day + day) % 7 == 0)
-        rows = np.flatnonzero((self.kin_day == today.day) | again | weekly)
+        there = self.settled[self.kin_from] & self.settled[self.kin_to]
+        rows = np.flatnonzero(there & ((self.kin_day == today.day) | again | weekly))
         n = len(rows)
         who = self.kin_from[rows]
         channel = scene.choose(n, (CHANNEL["app"], CHANNEL["online"], CHANNEL["agent"]), (4, 3, 3))
@@ -358,7 +364,7 @@ class Routine(Circumstances):
             site=self.orgs[rows] + scene.rng.integers(0, 2, n),
         )
         if weekday == 2:
-            rows = np.flatnonzero((self.people + day) % 40 == 0)
+            rows = np.flatnonzero(self.settled[self.people] & ((self.people + day) % 40 == 0))
             n = len(rows)
             usd = scene.around(n, 400.0, 1.2)
             scene.pay(

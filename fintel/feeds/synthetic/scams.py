@@ -25,13 +25,18 @@ def plant(s: Stage) -> None:
     n = len(who)
     schemes = s.register.open("SCAM-COMPOUND", "collection", n)
     s.register.members(schemes, who)
-    new = s.chance(n, 0.5)
-    _open_lately(s, who[new])
-    s.quieten(who, 0.05, 0.9)
-    first, last = s.span(n, 20, 75)
+    s.quieten(who, 0.2, 1.0)
+    s.unwaged(who, 0.5)
+    s.shell(who[s.chance(n, 0.85)])
+    # Mules' accounts are used up within weeks.
+    first, last = s.span(n, 18, 46)
+    last = np.where(who < w.n_persons, first + 0.65 * (last - first), last)
+    # Most are opened for it: mules' accounts weeks before, companies' some months before.
+    new = s.chance(n, 0.75)
+    _open_lately(s, who[new], first[new], np.where((who >= w.n_persons), 90, 30)[new])
     pool = s.people(ages=(33, 86)) | w.elsewhere(SENDING)
     inst, payer = s.crowd(
-        pool, np.where(np.arange(n) < len(mules), s.counts(n, 5, 0.4, 2, 12), s.counts(n, 11, 0.4, 5, 26))
+        pool, np.where(np.arange(n) < len(mules), s.counts(n, 6, 0.35, 4, 12), s.counts(n, 14, 0.35, 8, 28))
     )
     s.register.victims(schemes[inst], payer)
     i, t, usd = s.collects(
@@ -42,11 +47,11 @@ def plant(s: Stage) -> None:
         first,
         last,
         np.clip(s.around(n, 560, 0.75), 70, 4000),
-        kind=s.kinds(n, {"invest": 0.35, "romance": 0.25, "none": 0.25, "invoice": 0.15}),
+        kind=s.kinds(n, {"invest": 0.35, "romance": 0.25, "none": 0.2, "invoice": 0.15, "penalty": 0.05}),
         faithful=0.6,
         hour=s.hours(n, 0.25),
         wobble=np.full(n, 3.0),
-        even=s.uniform(n, 0.4, 1.0),
+        even=s.uniform(n, 0.2, 0.8),
         scheme=schemes,
         spread=0.6,
         growth=s.uniform(n, 0.1, 0.6),
@@ -63,9 +68,9 @@ def plant(s: Stage) -> None:
         i,
         t,
         usd,
-        batch=s.choose(n, (1, 2, 4), (4, 4, 2)),
-        share=s.uniform(n, 0.8, 0.99),
-        delay=s.uniform(n, 3, 48),
+        batch=s.choose(n, (1, 2, 4), (3, 4, 3)),
+        share=s.uniform(n, 0.92, 1.0),
+        delay=s.uniform(n, 3, 36),
         route=s.choose(n, _OUT, (4, 3, 3, 1)),
         to=to,
         kind=s.kinds(n, {"none": 0.5, "invest": 0.25, "invoice": 0.25}),
@@ -111,7 +116,7 @@ def _lured(s: Stage) -> None:
     for start, end, times, usd, kind, growth in (
         (first, turn, s.choose(n, (2, 3, 4), (1, 1, 1)), small, "none", 0.0),
         (turn + 1, last, s.choose(n, (3, 4, 6), (1, 1, 1)), small * s.uniform(n, 4, 12), "none", 1.5),
-        (last - 2, last, s.choose(n, (0, 1, 2), (1, 2, 1)), small * s.uniform(n, 2, 6), "invest", 0.0),
+        (last - 9, last, s.choose(n, (0, 2, 3), (3, 4, 3)), small * s.uniform(n, 2, 6), "penalty", 0.0),
     ):
         s.sends(
             who,
@@ -130,6 +135,7 @@ def _lured(s: Stage) -> None:
             even=np.full(n, 0.7),
             scheme=schemes,
         )
+    # Who believes it sees a first withdrawal succeed: as much as was paid so far or slightly more.
     bait = s.chance(n, 0.6)
     m = int(bait.sum())
     s.pay(
@@ -153,8 +159,9 @@ def mimic(s: Stage) -> None:
     n = len(who)
     s.register.lookalikes("SCAM-COMPOUND", who)
     s.quieten(who, 0.1, 1.4)
-    _open_lately(s, who[s.chance(n, 0.3)])
     first, last = s.span(n, 20, 110)
+    lately = s.chance(n, 0.3)
+    _open_lately(s, who[lately], first[lately], np.full(int(lately.sum()), 150))
     m = n
     s.sends(
         who,
@@ -166,7 +173,7 @@ def mimic(s: Stage) -> None:
         np.clip(s.around(m, 560, 1.0), 20, 6000),
         hour=s.hours(m, 0.35),
         wobble=np.full(m, 3.0),
-        kind=s.kinds(m, {"invest": 0.5, "none": 0.5}),
+        kind=s.kinds(m, {"coins": 0.5, "none": 0.5}),
         faithful=0.6,
         channel=np.full(m, CHANNEL["vasp"]),
         growth=s.uniform(m, 0.0, 1.2),
@@ -177,9 +184,11 @@ def mimic(s: Stage) -> None:
     n = s.number(0.006, 3)
     who = w.take(s.rng, w.own(organisation=True, countries=SENDING), n)
     s.register.lookalikes("SCAM-COMPOUND", who)
-    _open_lately(s, who[s.chance(len(who), 0.55)])
+    lately = s.chance(len(who), 0.55)
+    begin = s.uniform(len(who), 0, w.days * 0.7)
+    _open_lately(s, who[lately], begin[lately], np.full(int(lately.sum()), 150))
     s.quieten(who, 0.1, 1.2)
-    _business(s, who, kinds={"invoice": 0.5, "sale": 0.25, "invest": 0.1, "none": 0.15}, many=11)
+    _business(s, who, kinds={"invoice": 0.5, "sale": 0.25, "coins": 0.1, "none": 0.15}, many=11)
     n = s.number(0.008, 3)
     who = w.take(s.rng, s.people(ages=(21, 76)), n)
     s.register.lookalikes("SCAM-COMPOUND", who)
@@ -187,8 +196,9 @@ def mimic(s: Stage) -> None:
     _business(s, who, kinds={"invest": 0.35, "club": 0.3, "loan": 0.15, "none": 0.2}, many=6)
 
 
-def _open_lately(s: Stage, who: Ints) -> None:
-    s.w.opened[who] = s.w.epoch_day - s.rng.integers(0, 150, len(who))
+def _open_lately(s: Stage, who: Ints, first: Floats, within: Ints) -> None:
+    """Let accounts be opened up to ``within`` days before day ``first`` of theirs."""
+    s.w.opened[who] = s.w.epoch_day + np.floor(first).astype(np.int64) - s.rng.integers(1, within + 1)
 
 
 def _business(s: Stage, who: Ints, *, kinds: dict[str, float], many: int) -> None:
@@ -214,7 +224,7 @@ def _business(s: Stage, who: Ints, *, kinds: dict[str, float], many: int) -> Non
         spread=0.6,
         growth=s.uniform(n, -0.1, 0.5),
     )
-    quick = s.chance(n, 0.28)
+    quick = s.chance(n, 0.34)
     s.drains(
         who,
         i,

@@ -65,11 +65,19 @@ class Scene:
         first = self.rng.random(n) * np.maximum(self.w.days - length, 0.0)
         return first, first + length
 
-    def crowd(self, pool: Bools, sizes: Ints) -> tuple[Ints, Ints]:
-        """``sizes[i]`` accounts out of a pool for each instance: (instance of row, account of row)."""
+    def crowd(self, pool: Bools, sizes: Ints, near: Ints | None = None) -> tuple[Ints, Ints]:
+        """``sizes[i]`` accounts out of a pool for each instance: (instance of row, account of row); nine of
+        ten from the country of the account ``near[i]`` if given."""
         found = np.flatnonzero(pool)
         inst = np.repeat(np.arange(len(sizes)), sizes)
-        return inst, found[self.rng.integers(0, len(found), len(inst))]
+        drawn = found[self.rng.integers(0, len(found), len(inst))]
+        if near is None:
+            return inst, drawn
+        found = found[np.argsort(self.w.country[found], kind="stable")]
+        here = self.w.country[near][inst]
+        low, high = (np.searchsorted(self.w.country[found], here, side=side) for side in ("left", "right"))
+        local = found[np.minimum(low + (self.rng.random(len(inst)) * (high - low)).astype(np.int64), len(found) - 1)]
+        return inst, np.where((high > low) & self.chance(len(inst), 0.9), local, drawn)
 
     def circle(self, pool: Bools, n: int, width: int) -> Ints:
         """A table of ``width`` accounts out of a pool for each of ``n`` instances."""
@@ -99,12 +107,17 @@ class Scene:
         scheme: Ints | int = -1,
         rounded: Floats | float = 0.0,
         named: Ints | int = -1,
-        purchase_city: Ints | None = None,
+        order: Ints | None = None,
     ) -> tuple[Ints, Ints]:
-        """Payments from account to account, one element a payment. Returns (UTC seconds, cents)."""
+        """Payments from account to account, one element a payment; those of one ``order`` (a standing order,
+        a payroll) carry one text. Returns (UTC seconds, cents)."""
         n = len(day)
         actor = np.where(debtor >= 0, debtor, creditor)
-        city = self.w.city(actor) if purchase_city is None else purchase_city
+        city = self.w.city(actor)
+        text = self._text(kind, actor)
+        if order is not None and n:
+            _, first, back = np.unique(order, return_index=True, return_inverse=True)
+            text = text[first][back]
         t, offset = self.w.moment(np.floor(day).astype(np.int64), hour, city)
         currency = self.w.currency[actor]
         cents = to_cents(usd, currency, rounded)
@@ -124,7 +137,7 @@ class Scene:
             creditor=creditor,
             channel=channels,
             instrument=instrument,
-            text=self._text(kind, actor),
+            text=text,
             purpose=self._purpose(kind),
             place=place,
             named=named,

@@ -13,9 +13,9 @@ from fintel.feeds.synthetic.world import Bools
 _ROUTES = (CASH, TRANSFER, EXCHANGE, REMITTANCE, CARD)
 
 
-def _young(s: Stage) -> Bools:
+def _young(s: Stage, below: float = 23) -> Bools:
     age = s.w.age(np.arange(s.w.n_accounts))
-    return (s.w.own(countries=SENDING) | s.w.elsewhere(SENDING)) & (age < 23)
+    return (s.w.own(countries=SENDING) | s.w.elsewhere(SENDING)) & (age < below)
 
 
 def plant(s: Stage) -> None:
@@ -27,14 +27,17 @@ def plant(s: Stage) -> None:
     schemes = s.register.open("SEXTORTION", "collector", n)
     s.register.members(schemes, who)
     s.quieten(who, 0.1, 1.2)
-    first, last = s.span(n, 12, 70)
-    inst, payer = s.crowd(_young(s), s.counts(n, 11, 0.45, 5, 30))
+    first, last = s.span(n, 8, 40)
+    # Teenagers for the most part; each pays once or twice within hours, some more often in a row.
+    inst, payer = s.crowd(_young(s, 20), s.counts(n, 11, 0.35, 7, 26))
+    _, older = s.crowd(_young(s, 30), np.bincount(inst, minlength=n))
+    payer = np.where(s.chance(len(inst), 0.8), payer, older)
     s.register.victims(schemes[inst], payer)
     i, t, usd = s.collects(
         who,
         inst,
         payer,
-        s.choose(len(inst), (1, 2, 3), (6, 3, 1)),
+        s.choose(len(inst), (1, 2, 3, 4), (5, 3, 1, 1)),
         first,
         last,
         np.clip(s.around(n, 58, 0.5), 15, 180),
@@ -45,6 +48,7 @@ def plant(s: Stage) -> None:
         even=s.uniform(n, 0.5, 1.0),
         scheme=schemes,
         spread=0.5,
+        gap=1.5,
     )
     # A few payers plead in the text.
     some = s.chance(len(t), 0.05)
@@ -90,7 +94,7 @@ def mimic(s: Stage) -> None:
     n = len(who)
     s.register.lookalikes("SEXTORTION", who)
     s.quieten(who, 0.1, 1.4)
-    first, last = s.span(n, 12, 80)
+    first, last = s.span(n, 8, 70)
     sizes = s.counts(n, 11, 0.45, 4, 34)
     youthful = s.chance(n, 0.55)
     inst, old = s.crowd(s.people() | w.elsewhere(SENDING), sizes)

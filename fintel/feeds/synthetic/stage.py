@@ -33,6 +33,25 @@ class Stage(Behaviour):
         own = who[who < self.w.n_own]
         self.w.activity[own] = self.uniform(len(own), low, high)
 
+    def unsettle(self, who: Ints) -> None:
+        """No household, no friends, no wages of one's own: an account that others use, or nobody."""
+        self.routine.settled[who] = False
+        self.routine.waged[who[who < self.w.n_persons]] = False
+        self.quieten(who, 0.0, 0.03)
+
+    def shell(self, who: Ints) -> None:
+        """Companies without a trade of their own."""
+        own = self.w.n_persons
+        firms = who[(who >= own) & (who < own + self.w.n_orgs)] - own
+        self.routine.card_takings[firms] = False
+        self.routine.cash_rate[firms] = 0.0
+        self.quieten(firms + own, 0.0, 0.15)
+
+    def unwaged(self, who: Ints, share: float) -> None:
+        """A share of ``who`` has no wages."""
+        people = who[who < self.w.n_persons]
+        self.routine.waged[people[self.chance(len(people), share)]] = False
+
     def hours(self, n: int, night: float) -> Floats:
         """A usual hour for each of ``n`` people; a share ``night`` of them acts from 20 to 4."""
         late = self.chance(n, night)
@@ -88,13 +107,16 @@ class Stage(Behaviour):
         usd: Floats,
         deposit: Floats,
         ticket: Floats,
+        band: tuple[float, float],
+        back: float,
         night: Floats,
         around: float,
         scheme: Ints,
     ) -> None:
         """Trips to other cities of the country: lodging, food, taxi, parking; ``deposit`` is the mean
-        number of cash deposits of about ``ticket`` dollars in the same city, a share ``night`` of them
-        late; ``around`` the mean number of other purchases on a trip."""
+        number of cash deposits of about ``ticket`` dollars, within ``band``, in the same city, a share
+        ``night`` of them late, a share ``back`` at home after the trip; ``around`` the mean number of other
+        purchases on a trip."""
         i = np.repeat(np.arange(len(who)), trips)
         m = len(i)
         day = first[i] + self.rng.random(m) * (last[i] - first[i])
@@ -128,14 +150,15 @@ class Stage(Behaviour):
         k = len(j)
         late = self.chance(k, night[i[j]])
         hour = np.where(late, self.uniform(k, 22.0, 30.0), self.uniform(k, 9.0, 21.0))
+        homeward = self.chance(k, back)
         self.cash(
-            day[j] + self.rng.random(k) * (length[j] + 0.8),
+            day[j] + np.where(homeward, length[j] + 1.0, self.rng.random(k) * (length[j] + 0.8)),
             hour,
-            ticket[i[j]] * np.exp(self.rng.normal(0, 0.4, k)),
+            np.clip(ticket[i[j]] * np.exp(self.rng.normal(0, 0.35, k)), *band),
             who[i[j]],
             incoming=np.ones(k, dtype=bool),
-            machine=self.chance(k, 0.75),
-            city=city[j],
+            machine=self.chance(k, 0.85),
+            city=np.where(homeward, home[j], city[j]),
             site=self.rng.integers(0, 8, k),
             scheme=scheme[i[j]],
         )

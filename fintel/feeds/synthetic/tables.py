@@ -175,7 +175,9 @@ class Tables:
         ]
         shop = col["merchant"]
         shop_country = np.where(w.shop_city[shop] >= 0, geo.CITY_COUNTRY[w.shop_city[shop]], 0)
-        place_city = col["place"] // w.places_per_city
+        # A machine or branch has a place; a shop's till names its city, not always.
+        till = np.where((shop >= 0) & (rng.random(n) > 0.14), w.shop_city[shop], -1)
+        place_city = np.where(col["place"] >= 0, col["place"] // w.places_per_city, till)
         unclear = rng.random(n) < 0.07
         electronic = (col["channel"] > 2) & (shop < 0)
         wire = col["channel"] == CHANNELS.index("wire")
@@ -219,8 +221,8 @@ class Tables:
             "merchant_category_code": pick(self.mcc, shop),
             "merchant_country": pick(self.codes, np.where(shop >= 0, shop_country, -1)),
             "place_id": pick(self.place_ids, col["place"]),
-            "place_city": pick(self.cities, np.where(col["place"] >= 0, place_city, -1)),
-            "place_country": pick(self.codes, np.where(col["place"] >= 0, geo.CITY_COUNTRY[place_city], -1)),
+            "place_city": pick(self.cities, place_city),
+            "place_country": pick(self.codes, np.where(place_city >= 0, geo.CITY_COUNTRY[place_city], -1)),
             "device_id": pick(self.devices, np.where(rng.random(n) < 0.15, -1, col["device"])),
             "ip_address": pick(self.ips, np.where(rng.random(n) < 0.25, -1, col["ip"])),
             "end_to_end_id": pl.Series(pick(self.hex, end_to_end)),

@@ -12,6 +12,9 @@ from fintel.feeds.synthetic.stage import SENDING, Stage, nobody
 from fintel.feeds.synthetic.words import MCC_INDEX
 from fintel.feeds.synthetic.world import Bools
 
+#: 200 to 800 Australian dollars (AUSTRAC 2022) in US dollars.
+_BAND = (131.0, 522.0)
+
 
 def plant(s: Stage) -> None:
     """Groups of one or two operators on the road, most with a collector, some with a victim's account."""
@@ -28,23 +31,46 @@ def plant(s: Stage) -> None:
     s.register.members(groups[group], who)
     s.register.members(groups[: len(collector)][has], collector[has])
     s.share_home(who, who[np.searchsorted(group, group)], 0.4)
-    s.quieten(who, 0.05, 1.2)
-    s.quieten(collector, 0.05, 0.9)
-    first, last = s.span(m, 20, 75)
+    # Few have wages; collecting accounts serve for nothing else: no wages, hardly any living costs.
+    s.quieten(who, 0.05, 1.1)
+    s.unwaged(who, 0.75)
+    s.quieten(collector, 0.05, 0.7)
+    s.unwaged(collector, 0.8)
+    s.unsettle(collector[has & s.chance(len(collector), 0.6)])
+    first, last = s.span(m, 25, 75)
     scheme = groups[group]
-    road = s.chance(m, 0.75)
+    road = s.chance(m, 0.8)
     s.stays(
         who,
         first,
         last,
-        np.where(road, s.counts(m, 5, 0.5, 2, 14), 0),
-        nights=2.0,
-        usd=s.around(m, 95, 0.3),
-        deposit=s.uniform(m, 0.4, 1.6),
-        ticket=s.around(m, 380, 0.35),
-        night=s.uniform(m, 0.25, 0.8),
-        around=2.5,
+        np.where(road, np.maximum(np.rint((last - first) / 30.0 * s.around(m, 4.2, 0.35)), 3), 0).astype(np.int64),
+        nights=2.3,
+        usd=s.around(m, 98, 0.3),
+        deposit=s.uniform(m, 0.6, 1.6),
+        ticket=s.around(m, 260, 0.2),
+        band=_BAND,
+        back=0.1,
+        night=s.uniform(m, 0.35, 0.85),
+        around=1.3,
         scheme=scheme,
+    )
+    # In private flats nobody travels: the cash goes to machines about the town, late as well.
+    home = np.flatnonzero(~road)
+    s.deposits(
+        who[home],
+        first[home],
+        last[home],
+        s.counts(len(home), 12, 0.4, 6, 40),
+        s.around(len(home), 260, 0.2),
+        spread=np.full(len(home), 0.35),
+        cap=np.full(len(home), _BAND[1]),
+        sites=np.full(len(home), 6),
+        cities=np.ones(len(home), dtype=np.int64),
+        hour=np.full(len(home), 23.5),
+        wobble=np.full(len(home), 3.0),
+        machine=np.full(len(home), 0.9),
+        scheme=scheme[home],
     )
     _adverts(s, who, first, last, s.rng.poisson(np.where(s.chance(m, 0.65), 6.0, 0.5)), scheme)
     s.extras(
@@ -57,12 +83,28 @@ def plant(s: Stage) -> None:
         0.35,
     )
     _clients(s, who, first, last, scheme, groups, group, collector, has, fast=0.75)
+    # The collector is paid by customers directly as well.
+    straight = collector[has]
+    begin, end = s.span(len(straight), 25, 75)
+    _clients(
+        s,
+        straight,
+        begin,
+        end,
+        groups[: len(collector)][has],
+        groups,
+        np.flatnonzero(has),
+        collector,
+        np.zeros(len(collector), dtype=bool),
+        fast=0.9,
+        many=14,
+    )
     # Accounts in a victim's name: credits pass to the collector; the holder is not a suspect.
     harmed = w.take(s.rng, s.people(ages=(18, 40)), max(n // 2, 1))
     k = len(harmed)
     mine = s.rng.integers(0, n, k)
     s.register.victims(groups[mine], harmed)
-    s.quieten(harmed, 0.02, 0.3)
+    s.unsettle(harmed)
     begin, end = s.span(k, 20, 60)
     _clients(s, harmed, begin, end, groups[mine], groups, mine, collector, has, fast=0.9)
 
@@ -78,17 +120,21 @@ def mimic(s: Stage) -> None:
     rows.append(who)
     s.quieten(who, 0.05, 1.2)
     first, last = s.span(n, 30, 110)
-    trader = s.chance(n, 0.4)
+    trader = s.chance(n, 0.25)
+    s.unwaged(who[trader], 1.0)
     s.stays(
         who,
         first,
         last,
-        s.counts(n, 6, 0.5, 2, 18),
-        nights=1.6,
-        usd=s.around(n, 92, 0.3),
-        deposit=np.where(trader, s.uniform(n, 0.5, 1.8), 0.1),
-        ticket=s.around(n, 360, 0.5),
-        night=s.uniform(n, 0.0, 0.3),
+        s.counts(n, 8, 0.5, 2, 26),
+        nights=1.8,
+        usd=s.around(n, 95, 0.3),
+        # Takings of a fair's days, paid in on the way home by day.
+        deposit=np.where(trader, s.uniform(n, 0.4, 1.4), 0.08),
+        ticket=s.around(n, 520, 0.6),
+        band=(40.0, 4000.0),
+        back=0.65,
+        night=s.uniform(n, 0.0, 0.15),
         around=2.5,
         scheme=nobody(n),
     )
@@ -99,11 +145,30 @@ def mimic(s: Stage) -> None:
     who = w.take(s.rng, s.people(ages=(19, 66)), n)
     rows.append(who)
     n = len(who)
-    s.quieten(who, 0.05, 1.0)
+    s.quieten(who, 0.25, 1.1)
+    s.unwaged(who, 0.75)
     first, last = s.span(n, 25, 110)
     _lawful(s, who, first, last)
     _adverts(s, who, first, last, s.rng.poisson(np.where(s.chance(n, 0.5), 6.0, 0.3)), nobody(n))
     s.extras(who, first, last, ("6540", "4814", "4121", "5977", "5621", "7011"), s.rng.poisson(3.0, n), nobody(n), 0.3)
+    # Many are paid in cash too and bring it to the machine, by day for the most part.
+    some = s.chance(n, 0.65)
+    k = int(some.sum())
+    s.deposits(
+        who[some],
+        first[some],
+        last[some],
+        s.counts(k, 10, 0.5, 3, 40),
+        s.around(k, 240, 0.5),
+        spread=np.full(k, 0.5),
+        cap=np.full(k, 1500.0),
+        sites=s.choose(k, (1, 2, 3), (4, 4, 2)),
+        cities=np.ones(k, dtype=np.int64),
+        hour=s.hours(k, 0.12),
+        wobble=np.full(k, 2.0),
+        machine=np.full(k, 0.8),
+        scheme=nobody(k),
+    )
     # Bar and hotel staff who pay in their tips late.
     n = s.number(0.01, 3)
     who = w.take(s.rng, s.people(ages=(19, 60)), n)
@@ -114,7 +179,7 @@ def mimic(s: Stage) -> None:
         who,
         first,
         last,
-        s.counts(n, 10, 0.5, 3, 40),
+        s.counts(n, 14, 0.5, 4, 50),
         s.around(n, 260, 0.4),
         spread=np.full(n, 0.5),
         cap=np.full(n, 900.0),
@@ -133,7 +198,7 @@ def mimic(s: Stage) -> None:
     rows.append(who)
     n = len(who)
     s.quieten(who, 0.05, 1.0)
-    inst, payer = s.crowd(s.people() | w.elsewhere(SENDING), s.choose(n, (3, 4, 5, 8, 14), (3, 3, 2, 2, 1)))
+    inst, payer = s.crowd(s.people() | w.elsewhere(SENDING), s.choose(n, (3, 4, 5, 8, 14), (3, 3, 2, 2, 1)), who)
     first, last = np.zeros(n) + s.uniform(n, 0, 28), np.full(n, w.days - 2.0)
     i, t, usd = s.collects(
         who,
@@ -190,10 +255,12 @@ def _clients(
     collector: Ints,
     has: Bools,
     fast: float,
+    many: float = 9,
 ) -> None:
-    """Private payers of about 250 each; most of it leaves soon, to the collector where there is one."""
+    """Private payers of about 250 Australian dollars each (AUSTRAC 2022); most of it leaves soon, to the
+    collector where there is one."""
     w, m = s.w, len(who)
-    inst, payer = s.crowd(s.people() | w.elsewhere(SENDING), s.counts(m, 10, 0.5, 3, 40))
+    inst, payer = s.crowd(s.people() | w.elsewhere(SENDING), s.counts(m, many, 0.45, 4, 50), who)
     i, t, usd = s.collects(
         who,
         inst,
@@ -201,12 +268,12 @@ def _clients(
         s.choose(len(inst), (1, 2, 3), (7, 2, 1)),
         first,
         last,
-        np.clip(s.around(m, 195, 0.4), 60, 420),
+        np.clip(s.around(m, 163, 0.25), 60, 420),
         kind=s.kinds(m, {"none": 0.45, "service": 0.25, "social": 0.2, "gift": 0.1}),
         faithful=0.6,
         hour=s.hours(m, 0.55),
         wobble=np.full(m, 3.5),
-        even=s.uniform(m, 0.6, 1.0),
+        even=s.uniform(m, 0.4, 0.9),
         scheme=scheme,
     )
     g = np.minimum(group, max(len(collector) - 1, 0))
@@ -248,7 +315,7 @@ def _clients(
 def _lawful(s: Stage, who: Ints, first: Floats, last: Floats) -> None:
     """Private customers of lawful services, and what is left after costs moved on."""
     w, n = s.w, len(who)
-    inst, payer = s.crowd(s.people() | w.elsewhere(SENDING), s.counts(n, 13, 0.5, 4, 45))
+    inst, payer = s.crowd(s.people() | w.elsewhere(SENDING), s.counts(n, 13, 0.5, 4, 45), who)
     i, t, usd = s.collects(
         who,
         inst,

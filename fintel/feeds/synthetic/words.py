@@ -154,8 +154,14 @@ charity en donation; offering; tithe; relief appeal #; sponsor child #
 charity es ofrenda; donativo
 charity tl ikapu; donasyon
 charity de Spende
-invest en investment; account top up #; trading deposit; taxes; fees; withdrawal fee; release fee
-invest en unlock penalty; crypto; wallet #
+invest en investment; account top up #; trading deposit; crypto; wallet #; investment plan #
+coins en investment; account top up #; trading deposit; crypto; wallet #; btc; savings plan; buy order #
+coins en weekly buy; eth; fee; cold wallet #
+coins de Sparplan; Einzahlung #
+penalty en taxes; fees; withdrawal fee; release fee; unlock penalty; tax payment #; account fees
+levy en income tax #; council tax; tax bill #; late fee; legal fees; parking penalty #; registration fee
+levy de Steuer #; Gebühr #
+levy es impuestos; multa #
 romance en for hospital emergency; customs fee; plane ticket; help till friday; for my love; legal fees; loan
 romance en visa costs
 recruit en placement fee; agency fee #; recruitment fee; visa; passport; training; housing deduction

@@ -74,7 +74,7 @@ class World:
         self.epoch_day = (start - date(1970, 1, 1)).days
         self.phrases = Phrases(rng)
         self.clock = geo.offsets(date.fromordinal(start.toordinal() - MARGIN), days + 2 * MARGIN)
-        self.fx = geo.rates(rng, days + MARGIN)
+        self.fx = geo.rates(rng, geo.LEAD + days + MARGIN)
         self.n_persons = max(round(0.83 * accounts), 1)
         self.n_orgs = max(round(0.1 * accounts), 1)
         self.n_seconds = accounts - self.n_persons - self.n_orgs
