@@ -129,74 +129,71 @@ def load(
         *[f"c {name}" for name in codes],
         *sorted(wanted),
     )
-    chunks = _Chunks(len(masks))
+    types: dict[str, npt.DTypeLike] = {" row": np.uint32, " side": np.uint8, " time": np.int64}
+    types |= {f"v {name}": np.int64 for name in values}
+    types |= {f"c {name}": np.int32 if name in categories else np.int64 for name in codes}
+    room = _Room(2 * payments_in_order.size, types, len(masks))
     for batch in frame.collect_batches(chunk_size=BATCH_ROWS, engine="streaming"):
-        chunks.add(batch, _evaluate(batch, masks, shared))
-    time, row_numbers, side = (
-        chunks.take(" time", np.int64),
-        chunks.take(" row", np.uint32),
-        chunks.take(" side", np.uint8),
-    )
+        room.add(batch, _evaluate(batch, masks, shared))
+    time, row_numbers, side = (room.array(f" {name}") for name in ("time", "row", "side"))
     coded: dict[str, npt.NDArray[np.int32]] = {}
     dictionary: dict[str, pl.Series] = {}
     for name in codes:
         if name in categories:
-            coded[name], dictionary[name] = chunks.take(f"c {name}", np.int32), categories[name].to_series()
+            coded[name], dictionary[name] = room.array(f"c {name}"), categories[name].to_series()
         else:
-            coded[name], dictionary[name] = _dense(chunks.take(f"c {name}", np.int64))
+            coded[name], dictionary[name] = _dense(room.array(f"c {name}"))
     return Entries(
         time=time,
         row=row_numbers,
         side=side,
         order=kernels.time_order(time, row_numbers, side, payments_in_order),
-        words=tuple(chunks.take(f"w {i}", np.int64) for i in range(-(-len(masks) // BITS))),
-        values={name: chunks.take(f"v {name}", np.int64) for name in values},
+        words=tuple(room.array(name) for name in room.words),
+        values={name: room.array(f"v {name}") for name in values},
         scales={name: scale_of(name) for name in values},
         codes=coded,
         dictionary=dictionary,
-        selected=tuple(chunks.selected.tolist()),
-        undecided=tuple(chunks.undecided.tolist()),
+        selected=tuple(room.selected.tolist()),
+        undecided=tuple(room.undecided.tolist()),
     )
 
 
-class _Chunks:
-    """Arrays that grow by batches."""
+class _Room:
+    """Arrays that fill up batch by batch; what is never written costs no memory."""
 
-    def __init__(self, masks: int) -> None:
+    def __init__(self, size: int, types: Mapping[str, npt.DTypeLike], masks: int) -> None:
+        self.words = tuple(f"w {number}" for number in range(-(-masks // BITS)))
         self.selected = np.zeros(masks, np.int64)
         self.undecided = np.zeros(masks, np.int64)
-        self._parts: dict[str, list[npt.NDArray[Any]]] = {}
+        self._size = size
+        self._used = 0
+        self._columns = tuple(types)
+        self._arrays = {name: np.empty(size, type) for name, type in types.items()}
+        self._arrays |= {name: np.zeros(size, np.int64) for name in self.words}
 
     def add(self, batch: pl.DataFrame, masks: pl.DataFrame) -> None:
-        """Take a batch's columns that the query named, and its masks as bits."""
-        for name in batch.columns:
-            if name.startswith(("c ", "v ", " ")):
-                self._put(name, _compact(batch[name]))
-        for first in range(0, masks.width, BITS):
-            word = np.zeros(batch.height, np.int64)
-            for bit, mask in enumerate(masks.get_columns()[first : first + BITS]):
-                self.undecided[first + bit] += mask.null_count()
-                chosen = mask.fill_null(value=False)
-                number = int(chosen.sum())
-                if number:
-                    self.selected[first + bit] += number
-                    kernels.set_bits(word, chosen.to_numpy().view(np.uint8), bit)
-            self._put(f"w {first // BITS}", word)
+        """Take a batch's own columns, and its masks as bits."""
+        end = self._used + batch.height
+        if end > self._size:
+            raise ValueError("entries of payments that are not in order")
+        for name in self._columns:
+            column = batch[name]
+            if column.dtype == pl.UInt32 and name.startswith("c "):
+                column = column.cast(pl.Int32).fill_null(-1)
+            self._arrays[name][self._used : end] = column.to_numpy()
+        for number, mask in enumerate(masks.get_columns()):
+            self.undecided[number] += mask.null_count()
+            chosen = mask.fill_null(value=False)
+            rows = int(chosen.sum())
+            if rows:
+                self.selected[number] += rows
+                word = self._arrays[self.words[number // BITS]][self._used : end]
+                kernels.set_bits(word, chosen.to_numpy().view(np.uint8), number % BITS)
+        self._used = end
 
-    def _put(self, name: str, array: npt.NDArray[Any]) -> None:
-        self._parts.setdefault(name, []).append(array)
-
-    def take(self, name: str, dtype: type[np.generic]) -> npt.NDArray[Any]:
-        """One array over all batches; its pieces are let go."""
-        parts = self._parts.pop(name, [])
-        return np.concatenate(parts, dtype=dtype) if parts else np.zeros(0, dtype)
-
-
-def _compact(column: pl.Series) -> npt.NDArray[Any]:
-    """An array of its own, so that the batch can go; codes of texts as int32, -1 for null."""
-    if column.dtype == pl.UInt32 and column.name.startswith("c "):
-        return column.cast(pl.Int32).fill_null(-1).to_numpy(writable=True)
-    return column.to_numpy(writable=True)
+    def array(self, name: str) -> npt.NDArray[Any]:
+        """What is in a column, or in a word of masks, by now."""
+        return self._arrays[name][: self._used]
 
 
 def _evaluate(batch: pl.DataFrame, masks: Sequence[pl.Expr], parts: Mapping[str, pl.Expr]) -> pl.DataFrame:
