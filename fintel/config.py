@@ -6,6 +6,7 @@ Nothing is read at import. ``load()`` returns frozen settings that are passed on
 from __future__ import annotations
 
 import os
+import stat
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -83,9 +84,7 @@ def find(start: Path | None = None) -> Path | None:
     return None
 
 
-def load(
-    path: Path | None = None, *, start: Path | None = None, env: dict[str, str] | None = None
-) -> Settings:
+def load(path: Path | None = None, *, start: Path | None = None, env: dict[str, str] | None = None) -> Settings:
     """Read settings.
 
     Parameters
@@ -98,14 +97,14 @@ def load(
     ------
     ConfigError: unreadable file, unknown or wrong setting; names the file and the setting.
     """
-    file = path or find(start)
+    file = path or _trusted(find(start))
     data: dict[str, Any] = {}
     if path is not None and not path.is_file():
         raise ConfigError(f"no settings file {path}", hint="fintel init writes one")
     if file is not None:
         try:
             data = tomllib.loads(file.read_text(encoding="utf-8"))
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
             raise ConfigError(f"not valid TOML: {error}", location=file) from error
     for name, value in (os.environ if env is None else env).items():
         if name.startswith("FINTEL_"):
@@ -124,9 +123,25 @@ def load(
     )
 
 
+def _trusted(file: Path | None) -> Path | None:
+    """A file found upwards counts only if nobody else could have put it there: it says where drafts go."""
+    if file is None or not hasattr(os, "geteuid"):
+        return file
+    facts = file.stat()
+    if facts.st_uid not in (0, os.geteuid()) or facts.st_mode & stat.S_IWOTH:
+        raise ConfigError(
+            "settings found above this folder belong to somebody else, or anybody may change them",
+            location=file,
+            hint="name them by --config if you trust them, or run fintel init here",
+        )
+    return file
+
+
 def _put(data: dict[str, Any], keys: list[str], value: str) -> None:
     for key in keys[:-1]:
         data = data.setdefault(key, {})
+        if not isinstance(data, dict):
+            raise ConfigError(f"variable FINTEL_{'__'.join(keys).upper()}: '{key}' has no parts")
     data[keys[-1]] = value
 
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
+import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import date, datetime
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import typer
@@ -33,9 +36,33 @@ def err() -> Console:
     return Console(stderr=True, highlight=False)
 
 
+def visible(text: str) -> str:
+    """Text with control and direction signs written out: names and texts come from feeds, and a
+    terminal would obey them. Shown, not dropped: an analyst should see them."""
+    return "".join(c if c == "\n" or not _unseen(c) else _written(c) for c in text)
+
+
+def _unseen(sign: str) -> bool:
+    return unicodedata.category(sign) in ("Cc", "Cf", "Co", "Cs", "Zl", "Zp")
+
+
+def _written(sign: str) -> str:
+    return f"\\u{ord(sign):04x}" if ord(sign) < 0x10000 else f"\\U{ord(sign):08x}"
+
+
+def safe(text: str) -> str:
+    """Text for a rich console: no markup, no control signs."""
+    return escape(visible(text))
+
+
 def say(text: str) -> None:
     """A line of talk."""
-    err().print(escape(text), soft_wrap=True)
+    err().print(safe(text), soft_wrap=True)
+
+
+def tell(text: str, *, style: str = "") -> None:
+    """A line of data."""
+    out().print(safe(text), soft_wrap=True, style=style)
 
 
 def plain(value: Any) -> Any:
@@ -55,7 +82,8 @@ def plain(value: Any) -> Any:
 
 def print_json(value: Any) -> None:
     """One JSON document to stdout."""
-    sys.stdout.write(json.dumps(plain(value), ensure_ascii=False, indent=2, allow_nan=False) + "\n")
+    # ASCII: whatever stands in a text, the terminal that shows the JSON is not told anything.
+    sys.stdout.write(json.dumps(plain(value), ensure_ascii=True, indent=2, allow_nan=False) + "\n")
 
 
 def cell(value: Any) -> str:
@@ -75,11 +103,11 @@ def print_table(
     title: str | None, columns: Sequence[str], rows: Iterable[Sequence[Any]], *, right: Sequence[str] = ()
 ) -> None:
     """A table to stdout. Everything in it is escaped: names and texts come from feeds."""
-    table = Table(title=title, title_justify="left", header_style="bold")
+    table = Table(title=title and safe(title), title_justify="left", header_style="bold")
     for name in columns:
-        table.add_column(name, justify="right" if name in right else "left", overflow="fold")
+        table.add_column(safe(name), justify="right" if name in right else "left", overflow="fold")
     for row in rows:
-        table.add_row(*(escape(cell(v)) for v in row))
+        table.add_row(*(safe(cell(v)) for v in row))
     out().print(table)
 
 
@@ -88,7 +116,7 @@ def print_diagnostics(found: Iterable[Diagnostic], *, to: Console | None = None)
     console = to or err()
     colours = {Severity.ERROR: "red", Severity.WARNING: "yellow", Severity.INFO: "cyan"}
     for diagnostic in found:
-        console.print(f"[{colours[diagnostic.severity]}]{escape(str(diagnostic))}[/]", soft_wrap=True)
+        console.print(f"[{colours[diagnostic.severity]}]{safe(str(diagnostic))}[/]", soft_wrap=True)
 
 
 @contextmanager
@@ -107,7 +135,7 @@ def progress() -> Iterator[Callable[[str, int, int], None]]:
 
         def show(stage: str, done: int, of: int) -> None:
             if stage not in tasks:
-                tasks[stage] = bar.add_task(escape(stage), total=of or None)
+                tasks[stage] = bar.add_task(safe(stage), total=of or None)
             bar.update(tasks[stage], completed=done, total=of or None)
 
         yield show
@@ -120,13 +148,20 @@ def errors_explained() -> Iterator[None]:
         yield
     except FintelError as error:
         console = err()
-        console.print(f"[bold red]error:[/] {escape(str(error))}", soft_wrap=True)
+        console.print(f"[bold red]error:[/] {safe(str(error))}", soft_wrap=True)
         if isinstance(error, RuleError):
             print_diagnostics(error.diagnostics, to=console)
         if error.hint:
-            console.print(f"[dim]hint: {escape(error.hint)}[/]", soft_wrap=True)
+            console.print(f"[dim]hint: {safe(error.hint)}[/]", soft_wrap=True)
         raise typer.Exit(2) from error
     except BrokenPipeError:
         # the reader of our output (head, less) has seen enough
         sys.stderr.close()
         raise typer.Exit(0) from None
+
+
+def write_private(path: Path, text: str) -> None:
+    """Write a file that only its owner can read: it may name people."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
+        stream.write(text)

@@ -9,7 +9,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from fintel.cli.console import errors_explained, out, print_diagnostics, print_json, print_table, progress, say
+from fintel.cli.console import (
+    errors_explained,
+    out,
+    print_diagnostics,
+    print_json,
+    print_table,
+    progress,
+    say,
+    tell,
+    visible,
+    write_private,
+)
 from fintel.cli.options import AsJson, AsOf, ConfigFile, LakeFolder, RunId, mapping_for, moment, settings_of
 
 if TYPE_CHECKING:
@@ -160,13 +171,12 @@ def explain(
             say(f"wrote {picture}")
         if as_json:
             return
-        console = out()
-        console.print(f"rank {alert['rank']}: {alert['account_id']}", style="bold", markup=False)
-        text = waterfall_text(alert["prior"], reasons, alert["score"], width=max(60, min(console.width, 110)))
-        console.print(text, markup=False, soft_wrap=True)
+        tell(f"rank {alert['rank']}: {alert['account_id']}")
+        text = waterfall_text(alert["prior"], reasons, alert["score"], width=max(60, min(out().width, 110)))
+        tell(text)
         for reason in reasons:
             damped = f" (of {reason.bits_full:+.2f}, one of several {reason.typology})" if reason.damping < 1 else ""
-            console.print(f"{reason.bits:+.2f}{damped}  {reason.name}: {reason.text}", markup=False, soft_wrap=True)
+            tell(f"{reason.bits:+.2f}{damped}  {reason.name}: {reason.text}")
         _show_clauses(rows)
 
 
@@ -196,11 +206,15 @@ def _write_picture(path: Path, svg: str, alert: dict[str, Any]) -> None:
     from fintel.errors import ConfigError
 
     if path.suffix == ".svg":
-        path.write_text(svg, encoding="utf-8")
+        write_private(path, svg)
     elif path.suffix in (".html", ".htm"):
-        title = html.escape(f"Why {alert['account_id']} is number {alert['rank']}")
-        head = f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{title}</title>'
-        path.write_text(f"{head}<body><h1>{title}</h1>{svg}</body></html>\n", encoding="utf-8")
+        title = html.escape(visible(f"Why {alert['account_id']} is number {alert['rank']}"))
+        policy = "default-src 'none'; style-src 'unsafe-inline'"
+        head = (
+            f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{title}</title>'
+            f'<meta http-equiv="Content-Security-Policy" content="{policy}">'
+        )
+        write_private(path, f"{head}<body><h1>{title}</h1>{svg}</body></html>\n")
     else:
         raise ConfigError(f"a picture is .svg or .html, not '{path.suffix}'")
 
@@ -245,9 +259,9 @@ def run(
                     say(f"no draft of {alert_id}: {error}")
         print_diagnostics(summary.diagnostics)
         manifest = settings.drafts / f"{summary.run_id}.manifest.json"
-        manifest.parent.mkdir(parents=True, exist_ok=True)
+        manifest.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         told = {**summary.manifest, "seconds": {k: round(v, 3) for k, v in summary.seconds.items()}}
-        manifest.write_text(json.dumps(told, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+        write_private(manifest, json.dumps(told, indent=2, sort_keys=True) + "\n")
         if as_json:
             print_json(
                 {
@@ -269,8 +283,8 @@ def run(
         _show_queue(shown)
         for files in written:
             lacks = f"  ({len(files.missing)} facts missing; they are named in it)" if files.missing else ""
-            out().print(f"draft     {files.html}{lacks}", soft_wrap=True, markup=False)
-        out().print(f"manifest  {manifest}", soft_wrap=True, markup=False)
+            tell(f"draft     {files.html}{lacks}")
+        tell(f"manifest  {manifest}")
 
 
 def register(app: typer.Typer) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from fintel.cli.console import errors_explained, out, print_json, print_table, progress, say
+from fintel.cli.console import errors_explained, print_json, print_table, progress, say, tell
 from fintel.cli.options import AsJson, AsOf, ConfigFile, LakeFolder, moment, settings_of
 
 if TYPE_CHECKING:
@@ -46,8 +46,8 @@ def find_model(settings: Settings, wanted: str) -> Model:
         pointer = folder / CHAMPION
         if not pointer.is_file():
             raise ModelError("there is no champion yet", hint="fintel train")
-        wanted = pointer.read_text(encoding="ascii").strip()
-    if not wanted.isalnum():
+        wanted = pointer.read_text(encoding="ascii", errors="replace").strip()
+    if not (wanted.isascii() and wanted.isalnum()):
         raise ModelError(f"not a model id: '{wanted}'", hint="fintel train prints it")
     return restore(folder / wanted, threads=settings.threads)
 
@@ -166,14 +166,14 @@ def _tell(trained: Trained, folder: Path, chosen: bool, registered: Any, as_json
     )
     print_table(title, columns, rows, right=("budget",))
     for name, gain in evaluation.gains.items():
-        out().print(f"{name} less rules, average precision: {gain}", markup=False)
+        tell(f"{name} less rules, average precision: {gain}")
     for note in evaluation.notes:
-        out().print(f"note: {note}", markup=False, soft_wrap=True)
+        tell(f"note: {note}")
     role = "champion: detection uses it" if chosen else "challenger: --champion makes detection use it"
-    out().print(f"model {trained.model.model_id} ({role})  {folder}", markup=False, soft_wrap=True)
+    tell(f"model {trained.model.model_id} ({role})  {folder}")
     if registered is not None:
         where = f"{registered.name} version {registered.version} in {registered.uri}"
-        out().print(f"registered as {where}", markup=False, soft_wrap=True)
+        tell(f"registered as {where}")
 
 
 def score(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fintel.cli.console import errors_explained, out, print_diagnostics, print_json, print_table
+from fintel.cli.console import errors_explained, print_diagnostics, print_json, print_table, tell
 from fintel.cli.options import AsJson, ConfigFile, LakeFolder, RunId, settings_of
 
 if TYPE_CHECKING:
@@ -16,9 +16,8 @@ if TYPE_CHECKING:
 
 def show_draft(files: DraftFiles) -> None:
     """Where a draft lies, what it lacks and what its checks found."""
-    console = out()
     for path in (files.html, files.xml, files.csv, files.json):
-        console.print(str(path), soft_wrap=True)
+        tell(str(path))
     if files.missing:
         rows = [(m.setting, m.where, m.why) for m in files.missing]
         print_table("not known, so left out", ("setting or column", "where it belongs", "why"), rows)

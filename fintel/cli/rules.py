@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fintel.cli.console import err, errors_explained, out, print_diagnostics, print_json, print_table, say
+from fintel.cli.console import errors_explained, out, print_diagnostics, print_json, print_table, say, tell
 from fintel.cli.options import AsJson, ConfigFile, settings_of
 
 if TYPE_CHECKING:
@@ -73,15 +73,14 @@ def show(
         (found,) = _choose(library, [rule]).rules[:1] or (None,)
         if found is None:
             return
-        console = out()
-        console.print(Path(found.location.file).read_text(encoding="utf-8"), markup=False, soft_wrap=True)
+        tell(Path(found.location.file).read_text(encoding="utf-8"))
         for name in found.indicators:
             indicator = library.indicators[name]
-            console.print(f"# {name} [{indicator.grade}] {indicator.citation}", markup=False, soft_wrap=True)
-            console.print(f"#   {indicator.text}", markup=False, soft_wrap=True)
+            tell(f"# {name} [{indicator.grade}] {indicator.citation}")
+            tell(f"#   {indicator.text}")
             if indicator.url:
-                console.print(f"#   {indicator.url}", markup=False, soft_wrap=True)
-        console.print(f"# logic {found.fingerprint}", markup=False)
+                tell(f"#   {indicator.url}")
+        tell(f"# logic {found.fingerprint}")
 
 
 @app.command()
@@ -101,7 +100,7 @@ def check(chosen: Chosen = None, folder: Folder = None, config: ConfigFile = Non
         else:
             print_diagnostics(found, to=out())
         errors = sum(d.severity is Severity.ERROR for d in found)
-        err().print(f"{len(library.rules)} rules, {errors} errors, {len(found) - errors} other findings")
+        say(f"{len(library.rules)} rules, {errors} errors, {len(found) - errors} other findings")
         if errors:
             raise typer.Exit(1)
 
@@ -129,9 +128,9 @@ def run_tests(chosen: Chosen = None, folder: Folder = None, config: ConfigFile =
         else:
             print_diagnostics((*loading, *result.diagnostics), to=out())
             for r in failed:
-                out().print(f"{r.location}: {r.rule_id}: {r.case}", markup=False, soft_wrap=True)
+                tell(f"{r.location}: {r.rule_id}: {r.case}")
                 for difference in r.differences:
-                    out().print(f"    {difference}", markup=False, soft_wrap=True)
-        err().print(f"{len(result.results) - len(failed)} passed, {len(failed)} failed")
+                    tell(f"    {difference}")
+        say(f"{len(result.results) - len(failed)} passed, {len(failed)} failed")
         if failed or result.diagnostics or loading:
             raise typer.Exit(1)

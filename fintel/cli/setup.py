@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -61,7 +62,9 @@ def init(
         file = folder / FILE_NAME
         folder.mkdir(parents=True, exist_ok=True)
         try:
-            with file.open("x", encoding="utf-8") as handle:
+            # readable by its owner only: it will hold the filer's numbers
+            descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            with os.fdopen(descriptor, "w", encoding="utf-8") as handle:
                 handle.write(_TEMPLATE)
         except FileExistsError as error:
             raise ConfigError(f"{file} is there already", hint="edit it, or choose another folder") from error

@@ -74,7 +74,7 @@ class Slice:
         """Integers of a column over the slice's rows."""
         if column == "booked_at":
             return self.time
-        return self._once(("values", column), lambda: self.entries.values[column][self.rows])
+        return self._once(("values", column), lambda: summable(self.entries.values[column][self.rows]))
 
     def anchors(self, mask: int) -> Rows:
         """Rows that a mask selects, ascending."""
@@ -134,6 +134,18 @@ class Slice:
         if key not in self._cache:
             self._cache[key] = make()
         return cast("V", self._cache[key])
+
+
+def summable(values: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """The same values, if no sum over any of them can leave 64 bits.
+
+    Raises
+    ------
+    OverflowError: it could; a wrapped sum would be a silent wrong answer.
+    """
+    if float(np.abs(values.astype(np.float64)).sum()) >= 2.0**63:
+        raise OverflowError("amounts are too large to add up exactly in 64 bits; use a larger unit as base currency")
+    return values
 
 
 def _renumber(codes: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:

@@ -210,3 +210,43 @@ def test_train_score_and_detect_with_the_model(tmp_path: Path) -> None:
     reasons = json.loads(fintel("explain", 1, "--json", folder=tmp_path).stdout)
     assert {"model"} <= {r["origin"] for r in reasons["reasons"]}
     assert reasons["alert"]["prior"] + sum(r["bits"] for r in reasons["reasons"]) == reasons["alert"]["score"]
+
+
+def test_control_signs_in_a_feed_do_not_reach_the_terminal(tmp_path: Path) -> None:
+    (tmp_path / "x.csv").write_text(
+        "at,from,to,amount,currency\n"
+        + "".join(f"2024-03-0{d} 10:00:00,\x1b]0;owned\x1b\\eve\u202e,b,50,USD\n" for d in (1, 2, 3))
+        + "2024-03-04 10:00:00,eve,b,\x1b[2Jx,USD\n",
+        encoding="utf-8",
+    )
+    (tmp_path / "m.yaml").write_text(
+        "mapping: m\nsource: m\ndescription: d\nfiles:\n  p:\n    match: '*.csv'\n    fill:\n      - table: transactions\n        columns:\n"
+        "          booked_at: {column: at, format: '%Y-%m-%d %H:%M:%S'}\n          amount: amount\n          currency: currency\n"
+        "          debtor_account_id: from\n          creditor_account_id: to\n"
+    )
+    told = [
+        fintel("feed", "add", "x.csv", "-m", "m.yaml", folder=tmp_path),
+        fintel("feed", "report", folder=tmp_path),
+        fintel("feed", "report", "--json", folder=tmp_path),
+        fintel("sql", "select debtor_account_id from transactions", folder=tmp_path),
+    ]
+    for done in told:
+        assert not {"\x1b", "\u202e", "\x9b"} & set(done.stdout + done.stderr)
+    assert "\\u001b" in told[1].stdout
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid"), reason="owners of files are asked on POSIX only")
+def test_settings_that_anybody_may_change_are_not_obeyed(tmp_path: Path) -> None:
+    planted = tmp_path / "fintel.toml"
+    planted.write_text("drafts = 'stolen'\n")
+    planted.chmod(0o666)
+    (tmp_path / "work").mkdir()
+    assert "anybody may change" in fintel("rank", folder=tmp_path / "work", code=2).stderr
+
+
+@pytest.mark.skipif(os.name != "posix", reason="modes of files are POSIX")
+def test_what_names_people_is_for_its_owner_only(home: Path) -> None:
+    for path in [home / "fintel.toml", *(home / "drafts").iterdir()]:
+        assert path.stat().st_mode & 0o077 == 0, path
+    for folder in (home / "lake", home / "drafts"):
+        assert folder.stat().st_mode & 0o077 == 0, folder

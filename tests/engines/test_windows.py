@@ -300,3 +300,9 @@ def test_spread_of_a_window_is_exact_and_forgets_the_windows_before(values: list
             n, total, squares = len(window), sum(window), sum(v * v for v in window)
             exact = Fraction(n * squares - total * total, n * (n - 1))
             assert out[k] == pytest.approx(math.sqrt(exact), rel=1e-15)
+
+
+def test_sums_that_could_leave_64_bits_are_refused() -> None:
+    frame = payments(5, 40).with_columns(amount_base=pl.lit(Decimal("9999999999999.99999")).cast(pl.Decimal(18, 5)))
+    with pytest.raises(OverflowError, match="too large"):
+        ours(read(frame), [Measure("sum", "amount_base", 4, HOUR)], "all", ["account_id"])
