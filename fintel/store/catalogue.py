@@ -52,6 +52,8 @@ SAFE_CONFIG: dict[str, str | bool | int | float | list[str]] = {
     "python_enable_replacements": "false",
     "allow_persistent_secrets": "false",
 }
+#: The catalogue may have come from a stranger: it opens no file but itself, whatever stands in it.
+_CLOSED = {**SAFE_CONFIG, "enable_external_access": "false", "lock_configuration": "true", "threads": 1}
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,21 +126,11 @@ class Catalogue:
         making = folder / f"{FILE_NAME}.new-{os.getpid()}"
         making.unlink(missing_ok=True)
         with _connected(making, writing=True) as connection:
-            connection.execute("CREATE TABLE meta (key VARCHAR, value VARCHAR)")
+            for name, columns in _tables().items():
+                connection.execute(f"CREATE TABLE {name} ({', '.join(map(' '.join, columns))})")
             connection.execute(
                 "INSERT INTO meta VALUES ('format', ?), ('version', ?), ('schema', ?)",
                 [FORMAT, VERSION, schema_fingerprint()],
-            )
-            connection.execute(
-                "CREATE TABLE files (path VARCHAR, table_name VARCHAR, rows BIGINT, bytes BIGINT, "
-                "sha256 VARCHAR, feed_id VARCHAR, run_id VARCHAR)"
-            )
-            # Instants are kept as UTC without a zone: taking zoned ones from DuckDB needs pytz.
-            feeds = columns_sql(FEEDS).replace(DUCKDB_TYPES[Type.TIMESTAMP], "TIMESTAMP")
-            connection.execute(f"CREATE TABLE feeds ({feeds})")
-            connection.execute(
-                "CREATE TABLE runs (run_id VARCHAR, as_of TIMESTAMP, finished_at TIMESTAMP, "
-                "manifest VARCHAR, position BIGINT, generation BIGINT)"
             )
         sync(making)
         making.rename(folder / FILE_NAME)
@@ -168,14 +160,14 @@ class Catalogue:
     def state(self) -> State:
         """All rows. Raises StoreError where a path is none of ours (a tampered catalogue)."""
         try:
-            files = self._rows("SELECT * FROM files ORDER BY path")
-            feeds = self._rows("SELECT * FROM feeds ORDER BY read_at, feed_id, target")
-            runs = self._rows("SELECT * FROM runs ORDER BY position")
+            files = self._rows("SELECT * FROM main.files ORDER BY path")
+            feeds = self._rows("SELECT * FROM main.feeds ORDER BY read_at, feed_id, target")
+            runs = self._rows("SELECT * FROM main.runs ORDER BY position")
         except duckdb.Error as error:
             _explain(error, self._path)
         found = tuple(DataFile(*row) for row in files)
         for file in found:
-            if not PATH.fullmatch(file.path):
+            if file.path is None or not PATH.fullmatch(file.path):
                 raise StoreError(f"the catalogue names a file that is not the lake's: {file.path!r}")
         return State(found, tuple(FeedRow(*row) for row in feeds), tuple(RunRow(*row) for row in runs))
 
@@ -224,9 +216,7 @@ class Catalogue:
     @classmethod
     def _checked(cls, path: Path, connection: duckdb.DuckDBPyConnection) -> Catalogue:
         try:
-            meta = dict(connection.execute("SELECT key, value FROM meta").fetchall())
-        except duckdb.CatalogException:
-            meta = {}
+            meta = _meta(connection)
         except duckdb.Error as error:
             _explain(error, path)
         if meta.get("format") != FORMAT:
@@ -243,7 +233,54 @@ class Catalogue:
                 location=path,
                 hint="read the feeds again into a new lake, or use the program that wrote it",
             )
+        if _stored(connection) != _tables():
+            raise StoreError("the catalogue does not have the lake's tables: it was tampered with", location=path)
         return cls(path, connection)
+
+
+def _tables() -> dict[str, tuple[tuple[str, str], ...]]:
+    """Names and DuckDB types of the columns of the catalogue's own tables.
+
+    Instants are kept as UTC without a zone: taking zoned ones from DuckDB needs pytz.
+    """
+    types = DUCKDB_TYPES | {Type.TIMESTAMP: "TIMESTAMP"}
+    text, count, time = types[Type.STRING], types[Type.INT], types[Type.TIMESTAMP]
+    return {
+        "meta": (("key", text), ("value", text)),
+        "files": (
+            ("path", text), ("table_name", text), ("rows", count), ("bytes", count), ("sha256", text),
+            ("feed_id", text), ("run_id", text),
+        ),
+        "feeds": tuple((c.name, types[c.type]) for c in FEEDS.columns),
+        "runs": (
+            ("run_id", text), ("as_of", time), ("finished_at", time), ("manifest", text),
+            ("position", count), ("generation", count),
+        ),
+    }  # fmt: skip
+
+
+def _stored(connection: duckdb.DuckDBPyConnection) -> dict[str, tuple[tuple[str, str], ...]]:
+    """As ``_tables``, of what is there. Views do not count: a view can hold any query.
+
+    The functions are named in full: a macro of the same name in the file would be found first.
+    """
+    rows = connection.execute(
+        "SELECT table_name, column_name, data_type FROM system.main.duckdb_columns() "
+        "WHERE schema_name = 'main' AND NOT internal AND table_name IN "
+        "(SELECT table_name FROM system.main.duckdb_tables() WHERE schema_name = 'main' AND NOT internal) "
+        "ORDER BY column_index"
+    ).fetchall()
+    found: dict[str, tuple[tuple[str, str], ...]] = {}
+    for table, column, type in rows:
+        found[table] = (*found.get(table, ()), (column, type))
+    return {name: found[name] for name in _tables() if name in found}
+
+
+def _meta(connection: duckdb.DuckDBPyConnection) -> dict[str, str]:
+    """What the catalogue says of itself; nothing where it has no table for that."""
+    if _stored(connection).get("meta") != _tables()["meta"]:
+        return {}
+    return dict(connection.execute("SELECT key, value FROM main.meta").fetchall())
 
 
 def _without_zone(value: Any) -> Any:
@@ -258,7 +295,7 @@ def _connect(path: Path, *, writing: bool) -> duckdb.DuckDBPyConnection:
     deadline = time.monotonic() + PATIENCE_SECONDS
     while True:
         try:
-            return duckdb.connect(path, read_only=not writing, config={**SAFE_CONFIG, "threads": 1})
+            return duckdb.connect(path, read_only=not writing, config=_CLOSED)
         except duckdb.Error as error:
             if "Conflicting lock" not in str(error) or time.monotonic() > deadline:
                 _explain(error, path)

@@ -33,6 +33,9 @@ from fintel.store.sql import connect
 
 DAY = datetime(2024, 3, 1, tzinfo=UTC)
 NONE = empty(QUARANTINE)
+#: Table functions of DuckDB 2.0 that change what a database reaches.
+RESOURCES = ("register_external_resource", "register_external_resource_type", "create_external_resource",
+             "deregister_external_resource", "destroy_external_resource")  # fmt: skip
 
 
 def feed(feed_id: str) -> FeedInfo:
@@ -349,6 +352,32 @@ class TestOpening:
         with pytest.raises(StoreError, match="not the lake's"):
             Lake.open(filled)
 
+    @pytest.mark.parametrize("stored", ["meta", "files", "feeds", "runs"])
+    def test_a_view_in_place_of_a_table_is_not_asked(self, filled, tmp_path, stored):
+        secret = tmp_path / "secret.txt"
+        secret.write_text("hush")
+        with duckdb.connect(filled / FILE_NAME) as connection:
+            connection.execute(f"ALTER TABLE {stored} RENAME TO kept")
+            connection.execute(f"CREATE VIEW {stored} AS SELECT * REPLACE ((SELECT content FROM read_text('{secret}')) AS "
+                               f"{'value' if stored == 'meta' else 'feed_id' if stored != 'runs' else 'manifest'}) FROM kept")  # fmt: skip
+            if stored == "runs":  # a macro that would vouch for the view
+                connection.execute("CREATE MACRO duckdb_tables() AS TABLE SELECT table_name, schema_name, internal "
+                                   "FROM duckdb_columns()")  # fmt: skip
+        for way in (Lake.open, Lake.create_or_open):
+            with pytest.raises(StoreError, match="tampered|not the catalogue") as refused:
+                way(filled)
+            assert "hush" not in str(refused.value)
+
+    def test_the_catalogue_opens_no_other_file(self, filled, tmp_path):
+        (tmp_path / "secret.txt").write_text("hush")
+        with Catalogue.reading(filled) as catalogue:
+            for sql in (f"FROM read_text('{tmp_path}/secret.txt')", f"COPY (SELECT 1) TO '{tmp_path}/out.csv'",
+                        f"ATTACH '{tmp_path}/other.duckdb'"):  # fmt: skip
+                with pytest.raises(duckdb.PermissionException):
+                    catalogue._connection.execute(sql)
+            with pytest.raises(duckdb.InvalidInputException, match="locked"):
+                catalogue._connection.execute("SET memory_limit = '9GB'")
+
     def test_a_damaged_lake(self, filled):
         with Lake.open(filled) as lake:
             file = lake.files("transactions")[0]
@@ -462,6 +491,7 @@ class TestSql:
             "ATTACH ':memory:' AS y", f"ATTACH '{FILE_NAME}' AS y", f"ATTACH '{str(filled / FILE_NAME).replace(chr(39), chr(39) * 2)}' AS y",
             "INSTALL httpfs", "LOAD httpfs", "LOAD '/tmp/x.so'", "SET enable_external_access = true", "RESET lock_configuration",
             "PRAGMA memory_limit='9GB'", "SET memory_limit='9GB'", "CALL enable_logging()", "SELECT * FROM enable_logging()",
+            *(f"{way} {f}('a', 'b')" for way in ("CALL", "FROM") for f in RESOURCES),
             f"EXPORT DATABASE '{tmp_path}/out'", "IMPORT DATABASE '/etc'", "CREATE SECRET (TYPE s3)", "PREPARE p AS SELECT 1",
             "SELECT 1; SELECT 2", "", ";", "BEGIN", "VACUUM", "CHECKPOINT",
         ]  # fmt: skip
@@ -487,6 +517,18 @@ class TestSql:
             with pytest.raises(StoreError, match="table function read_blob is not allowed"):
                 with Lake.open(filled) as lake:
                     session.query("SELECT * FROM read_blob(?)", [str(lake.files("alerts")[0])])
+
+    def test_resources_cannot_be_registered(self, filled):
+        with connect(filled) as session:
+            known = session.query("SELECT DISTINCT function_name f FROM duckdb_functions() ORDER BY 1")["f"].to_list()
+            assert set(RESOURCES) <= set(known), "another DuckDB: look at what replaced them"
+            kept = session.query("SELECT * FROM duckdb_external_resources()")
+            signatures = session.query("SELECT function_name, len(parameters) n FROM duckdb_functions() "
+                                       f"WHERE function_name IN ({', '.join(map(repr, RESOURCES))})").rows()  # fmt: skip
+            for name, count in signatures:
+                with pytest.raises(StoreError):
+                    session.query(f"FROM {name}({', '.join(['?'] * count)})", ["a"] * count)
+            assert session.query("SELECT * FROM duckdb_external_resources()").equals(kept)
 
     def test_more_than_memory_goes_to_a_folder_of_the_lake(self, filled):
         with connect(filled, memory_limit="100MB", threads=1) as session:
