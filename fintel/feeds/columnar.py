@@ -14,7 +14,7 @@ from fintel.errors import FeedError
 from fintel.feeds.base import MAX_COLUMNS, MAX_RECORD, MAX_SHOWN, BadRow, RawChunk, column_name
 from fintel.feeds.codes import BAD_BYTES, BAD_JSON, NUL, TOO_LONG
 from fintel.feeds.mapping import FileSpec
-from fintel.feeds.streams import blocks
+from fintel.feeds.streams import BOMB_BYTES, BOMB_RATIO, blocks
 
 _SAMPLE_LINES = 2_000
 _NESTED = (pl.List, pl.Array, pl.Struct, pl.Object, pl.Binary)
@@ -22,8 +22,14 @@ _NESTED = (pl.List, pl.Array, pl.Struct, pl.Object, pl.Binary)
 _EXACT = 2.0**53
 #: Keeps numbers as the text that stands in the file.
 _DECODER = json.JSONDecoder(parse_int=str, parse_float=str, parse_constant=str)
-#: Lines decoded before their Python objects are let go.
-_LINES = 20_000
+#: Lines, and bytes of them, decoded before their Python objects are let go.
+_LINES, _LINE_BYTES = 20_000, 16 << 20
+#: A chunk is handed on once it holds this many bytes, whatever the number of rows asked for.
+_MAX_CHUNK_BYTES = 256 << 20
+#: Rows of a Parquet file read first, to learn how heavy they are.
+_FIRST_SLICE = 2_000
+#: Bytes of the lines that a header is made of.
+_SAMPLE_BYTES = 64 << 20
 
 
 class ParquetReader:
@@ -42,26 +48,91 @@ class ParquetReader:
     def chunks(self, columns: Sequence[int], rows: int) -> Iterator[RawChunk]:
         """See ``Reader``."""
         names = list(self._schema)
-        for i in columns:
+        # Without a column to read the rows could not be counted off.
+        wanted = list(columns) or list(range(len(names)))[:1]
+        for i in wanted:
             if isinstance(self._schema[names[i]], _NESTED):
                 raise FeedError(f"{self._path.name}: column '{names[i]}' is nested; flatten it first")
-        lazy = pl.scan_parquet(self._path).select(
-            [_as_text(names[i], self._schema[names[i]]).alias(column_name(i)) for i in columns]
-        )
-        done = 0
+        text = [_as_text(names[i], self._schema[names[i]]).alias(column_name(i)) for i in wanted]
+        parts: list[pl.DataFrame] = []
+        done = held = size = 0
         try:
-            for frame in lazy.collect_batches(chunk_size=rows, maintain_order=True):
-                for part in frame.iter_slices(rows):
-                    numbered = part.with_columns(
-                        source_row=pl.int_range(done + 1, done + part.height + 1, dtype=pl.Int64)
-                    )
-                    done += part.height
-                    yield _without_nul(numbered)
+            for native, heavy in self._slices([names[i] for i in wanted], rows):
+                for piece in _pieces(native, heavy):
+                    while piece.height:
+                        some, piece = piece.head(rows - held), piece.slice(rows - held)
+                        parts.append(some.select(text))
+                        held += some.height
+                        size += int(_text_bytes(some).sum())
+                        if held == rows or size >= _MAX_CHUNK_BYTES:
+                            yield _numbered(parts, done)
+                            done += held
+                            parts, held, size = [], 0, 0
         except pl.exceptions.PolarsError as error:
             raise FeedError(f"{self._path.name} is damaged: {error}", location=self._path) from error
-        if not done:
+        if held:
+            yield _numbered(parts, done)
+        elif not done:
             schema = {**{column_name(i): pl.String for i in columns}, "source_row": pl.Int64}
             yield RawChunk(pl.DataFrame(schema=schema))
+
+    def _slices(self, names: list[str], rows: int) -> Iterator[tuple[pl.DataFrame, pl.Series]]:
+        """Rows as they stand in the file, and the text bytes of each.
+
+        A value of a dictionary is held once however often it stands in the column, so a few bytes may
+        speak of terabytes: nothing is turned into text before its size is known.
+        """
+        lazy = pl.scan_parquet(self._path).select(names)
+        count = int(lazy.select(pl.len()).collect().item())
+        total, step, at = 0, _FIRST_SLICE, 0
+        self._bounded(count * len(names))
+        while at < count:
+            native = lazy.slice(at, min(step, rows)).collect()
+            if not native.height:
+                raise FeedError(f"{self._path.name} is damaged: {count:,} rows are stated, {at:,} found")
+            heavy = _text_bytes(native)
+            total += int(heavy.sum())
+            self._bounded(total)
+            yield native, heavy
+            at += native.height
+            # The next slice is as large as rows like these allow, but not much larger at once.
+            fitting = _MAX_CHUNK_BYTES * native.height // max(int(heavy.sum()), 1)
+            step = max(1, min(8 * step, fitting))
+
+    def _bounded(self, size: int) -> None:
+        packed = self._path.stat().st_size
+        if size > max(BOMB_BYTES, packed * BOMB_RATIO):
+            raise FeedError(f"{self._path.name} unpacks to far more than it should", location=self._path)
+
+
+def _text_bytes(native: pl.DataFrame) -> pl.Series:
+    """Bytes of text in each row; other values are short."""
+    sizes = [
+        (pl.col(n).str.len_bytes() if dtype == pl.String else pl.col(n).cat.len_bytes()).cast(pl.Int64)
+        for n, dtype in native.schema.items()
+        if isinstance(dtype, (pl.String, pl.Categorical, pl.Enum))
+    ]
+    if not sizes:
+        return pl.Series([0], dtype=pl.Int64).new_from_index(0, native.height)
+    return native.select(pl.sum_horizontal(sizes).alias("size"))["size"]
+
+
+def _pieces(native: pl.DataFrame, heavy: pl.Series) -> Iterator[pl.DataFrame]:
+    """A slice cut so that no piece has much more text than a chunk may have."""
+    if int(heavy.sum()) <= _MAX_CHUNK_BYTES:
+        yield native
+        return
+    groups = heavy.cum_sum() // _MAX_CHUNK_BYTES
+    at = 0
+    for height in groups.rle().struct.field("len"):
+        yield native.slice(at, height)
+        at += height
+
+
+def _numbered(parts: list[pl.DataFrame], done: int) -> RawChunk:
+    """One chunk of these parts, its rows counted on from ``done``."""
+    whole = pl.concat(parts)
+    return _without_nul(whole.with_columns(source_row=pl.int_range(done + 1, done + whole.height + 1, dtype=pl.Int64)))
 
 
 def _as_text(name: str, dtype: pl.DataType) -> pl.Expr:
@@ -98,17 +169,22 @@ class JsonLinesReader:
     """A JSON Lines file: one object a line; nested objects are reached by dots (``debtor.name``).
 
     Numbers are kept as the text that stands in the file, so no digit is lost. The header is made of
-    the keys of the first 2,000 lines.
+    the keys of the first 2,000 lines (or, of long ones, the first 64 MB).
     """
 
     def __init__(self, path: Path, spec: FileSpec) -> None:
         self._path = path
         self._encoding = spec.encoding
         keys: dict[str, None] = {}
+        read = 0
         for _, line in islice(self._lines(), _SAMPLE_LINES):
             keys.update(dict.fromkeys(_object(line) or ()))
-        if len(keys) > MAX_COLUMNS:
-            raise FeedError(f"{path.name} has {len(keys):,} keys; {MAX_COLUMNS:,} are allowed")
+            # Within the loop: a line may have tens of thousands, each a new one.
+            if len(keys) > MAX_COLUMNS:
+                raise FeedError(f"{path.name} has more than {MAX_COLUMNS:,} keys; as many are allowed", location=path)
+            read += len(line)
+            if read > _SAMPLE_BYTES:
+                break
         self.header = tuple(keys)
 
     def chunks(self, columns: Sequence[int], rows: int) -> Iterator[RawChunk]:
@@ -116,15 +192,16 @@ class JsonLinesReader:
         wanted = {self.header[i]: column_name(i) for i in columns}
         schema = dict.fromkeys(wanted.values(), pl.String)
         lines = self._lines()
-        left, parts = rows, list[RawChunk]()
+        left, size, parts = rows, 0, list[RawChunk]()
         first = True
-        while (some := list(islice(lines, min(left, _LINES)))) or first or parts:
+        while (some := _some(lines, min(left, _LINES))) or first or parts:
             first = False
             parts.append(self._part(some, wanted, schema))
             left -= len(some)
-            if not left or not some:
+            size += sum(len(line) for _, line in some)
+            if not left or not some or size >= _MAX_CHUNK_BYTES:
                 yield RawChunk(pl.concat([p.frame for p in parts]), [b for p in parts for b in p.bad])
-                left, parts = rows, []
+                left, size, parts = rows, 0, []
 
     def _part(
         self, some: list[tuple[int, bytes]], wanted: dict[str, str], schema: dict[str, type[pl.String]]
@@ -156,6 +233,18 @@ class JsonLinesReader:
             rest = rest[: MAX_RECORD + 1]
         if rest.strip():
             yield number, rest
+
+
+def _some(lines: Iterator[tuple[int, bytes]], most: int) -> list[tuple[int, bytes]]:
+    """The next lines: at most so many, and about ``_LINE_BYTES``."""
+    taken: list[tuple[int, bytes]] = []
+    size = 0
+    for number, line in islice(lines, most):
+        taken.append((number, line))
+        size += len(line)
+        if size >= _LINE_BYTES:
+            break
+    return taken
 
 
 def _object(line: bytes) -> dict[str, str | None] | None:

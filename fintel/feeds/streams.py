@@ -16,7 +16,7 @@ from fintel.errors import FeedError
 BLOCK = 4 << 20
 _GZIP, _ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
 #: A packed file that unpacks to more than this and by more than that factor is refused.
-_BOMB_BYTES, _BOMB_RATIO = 1 << 30, 500
+BOMB_BYTES, BOMB_RATIO = 1 << 30, 500
 
 
 @contextmanager
@@ -62,7 +62,7 @@ def blocks(path: Path, encoding: str, size: int = BLOCK) -> Iterator[bytes]:
         while True:
             block = _read(stream, size, path)
             total += len(block)
-            if total > max(_BOMB_BYTES, packed * _BOMB_RATIO):
+            if total > max(BOMB_BYTES, packed * BOMB_RATIO):
                 raise FeedError(f"{path.name} unpacks to far more than it should", location=path)
             if first:
                 encoding, block = _mark(encoding, block)
