@@ -8,7 +8,10 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-_FIELD, _NULL = "\x1f", "\x1e"
+#: Bytes of a derived id's hash.
+_DIGEST = 16
+#: Sets the hash of a repeated row apart from that of a first one.
+_REPEATED = b"repeated"
 _IBAN = r"^[A-Z]{2}[0-9]{2}[A-Z0-9]{11,30}$"
 _LETTERS = {chr(65 + i): str(10 + i) for i in range(26)}
 
@@ -53,20 +56,34 @@ class Occurrences:
 
 
 def derive(frame: pl.DataFrame, columns: list[str], salt: str, seen: Occurrences) -> pl.Series:
-    """``~`` and 16 hex digits for each row: BLAKE2b of the columns' text (and of ``salt``, which
+    """``~`` and 32 hex digits for each row: BLAKE2b of the columns' text (and of ``salt``, which
     keeps files of different kinds apart) and, for the second of equal rows and on, its number.
 
     Only the row's own text and its equals before it count: not the chunk, the file's name or the
     machine. A hash of the standard library, not polars' own, whose stability is not promised.
+
+    Every field stands with its length before it, a missing one as a sign that no length has, and
+    the number goes into the hash beside the text: whatever a row holds, it cannot be read as
+    another row or as a repetition of one.
     """
-    joined = pl.concat_str([pl.lit(salt), *(pl.col(c).fill_null(_NULL) for c in columns)], separator=_FIELD)
-    texts = frame.select(joined)["literal"].to_list()
-    digests = [hashlib.blake2b(t.encode(), digest_size=8).digest() for t in texts]
-    number = seen.number(np.frombuffer(b"".join(digests), ">u8").astype(np.uint64))
+    fields = [_measured(pl.lit(salt)), *(_measured(pl.col(c)).fill_null("-") for c in columns)]
+    texts: list[bytes] = frame.select(joined=pl.concat_str(fields).cast(pl.Binary))["joined"].to_list()
+    if not columns:
+        # Nothing of its own: every row is like the others.
+        texts = texts[:1] * frame.height
+    digests = [hashlib.blake2b(t, digest_size=_DIGEST).digest() for t in texts]
+    # Half of the digest tells equal rows. Were two unlike rows to share it, one would have a number
+    # that it need not have; their ids would still differ.
+    number = seen.number(np.frombuffer(b"".join(digests), ">u8")[:: _DIGEST // 8].astype(np.uint64))
     for i in np.flatnonzero(number):
-        again = f"{texts[i]}{_FIELD}{number[i]}"
-        digests[i] = hashlib.blake2b(again.encode(), digest_size=8).digest()
+        person = _REPEATED + int(number[i]).to_bytes(8, "little")
+        digests[i] = hashlib.blake2b(texts[i], digest_size=_DIGEST, person=person).digest()
     return pl.Series("derived", ["~" + d.hex() for d in digests], dtype=pl.String)
+
+
+def _measured(text: pl.Expr) -> pl.Expr:
+    """``5:hello``; null stays null."""
+    return pl.concat_str([text.str.len_bytes().cast(pl.String), pl.lit(":"), text])
 
 
 def account_id(account: pl.Expr, agent: pl.Expr | None) -> pl.Expr:

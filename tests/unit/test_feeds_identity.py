@@ -9,7 +9,7 @@ import polars as pl
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fintel.feeds.identity import Occurrences, account_id
+from fintel.feeds.identity import Occurrences, account_id, derive
 
 
 @given(parts=st.lists(st.lists(st.integers(0, 6), max_size=30), max_size=12))
@@ -22,6 +22,30 @@ def test_occurrence_numbers_equal_plain_counting(parts: list[list[int]]) -> None
             expected.append(counted[value])
             counted[value] += 1
         assert seen.number(np.array(part, np.uint64)).tolist() == expected
+
+
+SIGNS = st.one_of(st.none(), st.text(alphabet="\x1e\x1f-:0123", max_size=5))
+
+
+@given(rows=st.lists(st.tuples(SIGNS, SIGNS, SIGNS), max_size=30))
+def test_unlike_rows_never_share_an_id(rows: list[tuple[str | None, ...]]) -> None:
+    """Whatever stands in the fields: separators, lengths, the sign for nothing, repeat numbers."""
+    frame = pl.DataFrame(rows, schema=dict.fromkeys("abc", pl.String), orient="row")
+    made = derive(frame, ["a", "b", "c"], "salt", Occurrences())
+    assert made.n_unique() == len(rows)
+    assert made.str.contains("^~[0-9a-f]{32}$").all()
+    first = dict(zip(reversed(rows), reversed(made.to_list()), strict=True))
+    for row, own in first.items():
+        alone = frame.filter([pl.col(n).eq_missing(pl.lit(v)) for n, v in zip("abc", row, strict=True)]).head(1)
+        assert derive(alone, ["a", "b", "c"], "salt", Occurrences()).to_list() == [own]
+
+
+def test_forged_repetitions_and_shifted_fields_stay_apart() -> None:
+    """What once gave equal ids: a repeat number written into a field, text moved across its border."""
+    rows = [("B", "rent"), ("B", "rent"), ("B", "rent\x1f1"), ("Ann\x1fx", "y"), ("Ann", "x\x1fy"), (None, "x"), ("\x1e", "x")]  # fmt: skip
+    frame = pl.DataFrame(rows, schema=["a", "b"], orient="row")
+    assert derive(frame, ["a", "b"], "f", Occurrences()).n_unique() == len(rows)
+    assert derive(frame, [], "f", Occurrences()).n_unique() == len(rows)
 
 
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
