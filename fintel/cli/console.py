@@ -22,7 +22,7 @@ from rich.table import Table
 from fintel.errors import Diagnostic, FintelError, RuleError, Severity
 
 #: Columns of a table that is written to a file or a pipe.
-PIPE_WIDTH = 160
+PIPE_WIDTH = 120
 
 
 def out() -> Console:
@@ -158,6 +158,12 @@ def errors_explained() -> Iterator[None]:
         # the reader of our output (head, less) has seen enough
         sys.stderr.close()
         raise typer.Exit(0) from None
+
+
+def short_path(path: Path) -> str:
+    """A path as short as it can be typed from here."""
+    here = Path.cwd()
+    return str(path.relative_to(here)) if path.is_relative_to(here) else str(path)
 
 
 def write_private(path: Path, text: str) -> None:

@@ -184,7 +184,8 @@ def _show_clauses(rows: Any) -> None:
     import polars as pl
 
     strongest = rows.reasons.drop_nulls("episode_id").select("episode_id", "name", "reason")
-    joined = rows.clauses.join(strongest, on="episode_id").sort("reason", "clause")
+    compared = rows.clauses.filter(pl.col("operator").is_not_null())
+    joined = compared.join(strongest, on="episode_id").sort("reason", "clause")
     if joined.is_empty():
         return
     shown = joined.select(
@@ -283,8 +284,8 @@ def run(
         _show_queue(shown)
         for files in written:
             lacks = f"  ({len(files.missing)} facts missing; they are named in it)" if files.missing else ""
-            tell(f"draft     {files.html}{lacks}")
-        tell(f"manifest  {manifest}")
+            tell(f"draft     {short_path(files.html)}{lacks}")
+        tell(f"manifest  {short_path(manifest)}")
 
 
 def register(app: typer.Typer) -> None:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def show_draft(files: DraftFiles) -> None:
     """Where a draft lies, what it lacks and what its checks found."""
     for path in (files.html, files.xml, files.csv, files.json):
-        tell(str(path))
+        tell(short_path(path))
     if files.missing:
         rows = [(m.setting, m.where, m.why) for m in files.missing]
         print_table("not known, so left out", ("setting or column", "where it belongs", "why"), rows)

@@ -34,7 +34,7 @@ def unit_of(measure: Measure, base: str) -> str | None:
     if measure.column == "booked_at":
         return "days before"
     unit = ENTRIES[measure.column].unit
-    return base if unit == "base" else unit
+    return {"base": base, "currency": "of the payment"}.get(unit or "", unit)
 
 
 def number_in_words(value: float | None) -> str:
