@@ -67,7 +67,10 @@ REASONS: dict[int, Reason] = {
         "{column} is an account or reference number in scientific notation: digits are lost",
         "export the column as text; a spreadsheet has rounded it",
     ),
-    TOO_LARGE: Reason("{column} has more than 13 digits before the point", "check the unit and the decimal sign"),
+    TOO_LARGE: Reason(
+        "{column} is above 100,000,000,000 (a rate: has more than 8 digits before the point)",
+        "check the unit, the decimal sign and the rate; sums of larger amounts would not be exact",
+    ),
     DECIMALS: Reason(
         "{column} has more than 5 digits behind the point", "say 'decimals: round' in the mapping to round half to even"
     ),

@@ -15,7 +15,7 @@ from fintel.feeds.base import MAX_SHOWN, Batch, RawChunk, column_name
 from fintel.feeds.identity import Occurrences, account_id, derive
 from fintel.feeds.mapping import BASE_CURRENCY, ColumnSpec, Condition, FileSpec, Fill, Names
 from fintel.feeds.mapping_checks import DEFAULTS, TABLES, is_account_id, is_transaction_id, specs
-from fintel.feeds.rates import convert
+from fintel.feeds.rates import convert_within
 from fintel.feeds.values import Value, failing, no_code
 
 _SIDES = ("account_id", "name", "agent", "country")
@@ -111,17 +111,23 @@ def _batch(raw: pl.DataFrame, chunk: RawChunk, fill: Fill, plan: Plan) -> Batch:
         .collect()
     )
     good = evaluated.filter(pl.col("_first").is_null())
+    frame, too_large = _accepted(good, table, made, plan)
     return Batch(
         table=table.name,
         feed=plan.feed,
-        frame=_accepted(good, table, made, plan),
-        quarantine=_quarantine(evaluated, chunk, table, list(made), plan),
+        frame=frame,
+        quarantine=_quarantine(evaluated, too_large, chunk, table, list(made), plan),
         rows_read=chunk.rows_read,
         rows_skipped=raw.height - rows.height,
     )
 
 
-def _accepted(good: pl.DataFrame, table: Table, made: Dict[str, Value], plan: Plan) -> pl.DataFrame:
+def _accepted(
+    good: pl.DataFrame, table: Table, made: Dict[str, Value], plan: Plan
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """The canonical rows; and line and text of those whose amount is too large once converted, which
+    are not among them: with an empty ``amount_base`` their worth would be lost in silence."""
+    too_large = good.clear()
     frame = good.select("source_row", *(pl.col(f"v:{n}").alias(n) for n in made))
     if _REVERSED in made:
         pairs = [(f"debtor_{s}", f"creditor_{s}") for s in _SIDES]
@@ -134,15 +140,19 @@ def _accepted(good: pl.DataFrame, table: Table, made: Dict[str, Value], plan: Pl
         ]
         frame = frame.with_columns(swapped).drop(_REVERSED)
     if table.name == "transactions":
-        frame = convert(frame, plan.rates, plan.base_currency)
+        frame, above = convert_within(frame, plan.rates, plan.base_currency)
+        if above.any():
+            frame, too_large = frame.filter(~above), good.filter(above)
     feed = plan.feed
     frame = frame.with_columns(
         source=pl.lit(feed.source), feed_id=pl.lit(feed.feed_id), source_file=pl.lit(feed.source_file)
     )
-    return frames.fit(frame.drop("_no_side", strict=False), table)
+    return frames.fit(frame.drop("_no_side", strict=False), table), too_large
 
 
-def _quarantine(evaluated: pl.DataFrame, chunk: RawChunk, table: Table, names: list[str], plan: Plan) -> pl.DataFrame:
+def _quarantine(
+    evaluated: pl.DataFrame, too_large: pl.DataFrame, chunk: RawChunk, table: Table, names: list[str], plan: Plan
+) -> pl.DataFrame:
     found: list[tuple[int, int, str | None, str | None]] = []
     bad = evaluated.filter(pl.col("_first").is_not_null())
     for i, part in ((k[0], p) for k, p in bad.partition_by("_first", as_dict=True).items()):
@@ -150,6 +160,9 @@ def _quarantine(evaluated: pl.DataFrame, chunk: RawChunk, table: Table, names: l
         shown = None if name.startswith("_") else name
         taken = part.select("source_row", f"e:{name}", pl.col(f"s:{name}").str.slice(0, MAX_SHOWN))
         found += [(row, code, shown, text) for row, code, text in taken.iter_rows()]
+    if too_large.height:
+        taken = too_large.select("source_row", pl.col("s:amount").str.slice(0, MAX_SHOWN))
+        found += [(row, codes.TOO_LARGE, "amount_base", text) for row, text in taken.iter_rows()]
     found += [(b.source_row, b.code, None, b.value) for b in chunk.bad]
     found.sort(key=lambda f: f[0])
     feed = plan.feed

@@ -77,6 +77,7 @@ FAULTS = [
     ("2024-01-01,5,USD,a,b,Atlantis", "F008", "creditor_country"),
     ("2024-01-01,5,USD,4.45567E+11,b,US", "F010", "debtor_account_id"),
     ("2024-01-01,99999999999999.00,USD,a,b,US", "F011", "amount"),
+    ("2024-01-01,100000000000.00001,USD,a,b,US", "F011", "amount"),
     ("2024-01-01,1.123456,USD,a,b,US", "F012", "amount"),
     ("2024-01-01,5,USD,a,b", "F013", None),
     ("2024-01-01,5,USD,,,US", "F020", None),
@@ -282,14 +283,14 @@ def test_the_same_table_from_three_formats(tmp_path: Path) -> None:
 
 
 def test_hostile_json_lines(tmp_path: Path) -> None:
-    good = '{"when": "2024-01-01", "amount": 123456789012.12345, "currency": "EUR", "from": 1, "to": {"iban": "b"}}'
+    good = '{"when": "2024-01-01", "amount": 12345678901.12345, "currency": "EUR", "from": 1, "to": {"iban": "b"}}'
     lines = [good, "not json", "[1]", "[" * 100_000, "", '{"when": "\\u0000"}', '{"amount": 1', "1" * 300_000, good]
     path = tmp_path / "f.jsonl"
     path.write_text("\n".join(lines))
     columns = PLAIN.replace("creditor_account_id: to", "creditor_account_id: to.iban")
     accepted, quarantine = take(path, mapping(columns))
     assert accepted["source_row"].to_list() == [1, 9]
-    assert str(accepted["amount"][0]) == "123456789012.12345"
+    assert str(accepted["amount"][0]) == "12345678901.12345"
     assert quarantine.select("source_row", "code").rows() == [
         (2, "F019"), (3, "F019"), (4, "F019"), (6, "F015"), (7, "F019"), (8, "F016"),
     ]  # fmt: skip
@@ -353,7 +354,22 @@ def test_conversion_is_exact_and_half_even(amount: Decimal, rate: Decimal) -> No
     with decimal.localcontext() as context:
         context.prec = 60
         exact = (amount * rate).quantize(Decimal("0.00001"), rounding=decimal.ROUND_HALF_EVEN)
-    assert made["amount_base"][0] == (exact if exact < 10**13 else None)
+    assert made["amount_base"][0] == (exact if exact <= 10**11 else None)
+
+
+def test_an_amount_too_large_once_converted_is_not_lost(tmp_path: Path) -> None:
+    path = write(
+        tmp_path / "f.csv", "when,amount,currency,from,to", "2024-01-01,100000000000,USD,a,b",
+        "2024-01-01,50000000000,EUR,a,b", "2024-01-01,50000000000.01,EUR,a,b", "2024-01-01,1,JPY,a,b",
+    )  # fmt: skip
+    known = rates((date(2024, 1, 1), "EUR", "USD", "2"))
+    accepted, quarantine = take(path, mapping(PLAIN), rates=known)
+    assert accepted.select("source_row", "amount_base").rows() == [(2, 10**11), (3, 10**11), (5, None)]
+    assert quarantine.select("source_row", "code", "column", "value").rows() == [
+        (4, "F011", "amount_base", "50000000000.01")
+    ]
+    # Nine hundred of the largest still fit a sum in 64 bits.
+    assert 900 * 10**11 * 10**5 < 2**63
 
 
 def test_rates_of_the_feed_itself_are_used(tmp_path: Path) -> None:
