@@ -21,6 +21,7 @@ class Cursor:
     _tokens: list[Token] = field(default_factory=list)
     _here: int = 0
     _depth: int = 0
+    _joins: int = 0
 
     @property
     def _peek(self) -> Token:

@@ -19,7 +19,10 @@ from fintel.rules.model import KeywordList, ValueList
 from fintel.rules.scope import EXTRACTS, MENTION_COLUMNS, Shape
 from fintel.rules.tree import Part, call_sql, constant, is_day, mention_column, number, quote, quotient_sql
 
-MAX_DEPTH = 40
+#: polars reads nested 'not' in time that doubles with each, and joins conditions in time cubic in them;
+#: the deepest rule shipped nests 4 deep.
+MAX_DEPTH = 15
+MAX_PARTS = 100
 MAX_SQL = 4_000_000
 COMPARISONS = ("=", "<>", "<", "<=", ">", ">=")
 
@@ -45,14 +48,17 @@ class Parser(Cursor):
     # -- or, and, not
 
     def _or(self) -> Part:
-        self._depth += 1
-        if self._depth > MAX_DEPTH:
-            raise ExpressionError("R021", f"nested deeper than {MAX_DEPTH}", self._peek.start)
+        self._deeper()
         part = self._joined("or", self._and)
         self._depth -= 1
         if len(part.sql) > MAX_SQL:
             raise ExpressionError("R021", f"longer than {MAX_SQL:,} characters with lists filled in", part.start)
         return part
+
+    def _deeper(self) -> None:
+        self._depth += 1
+        if self._depth > MAX_DEPTH:
+            raise ExpressionError("R021", f"nested deeper than {MAX_DEPTH}", self._peek.start)
 
     def _and(self) -> Part:
         return self._joined("and", self._not)
@@ -60,6 +66,10 @@ class Parser(Cursor):
     def _joined(self, word: str, below: Callable[[], Part]) -> Part:
         parts = [below()]
         while self._accept(word):
+            self._joins += 1
+            if self._joins >= MAX_PARTS:  # over the whole expression: chains inside chains cost the same
+                hint = "a list '@name' holds many values; a rule of its own, many conditions"
+                raise ExpressionError("R021", f"more than {MAX_PARTS} conditions joined", self._peek.start, hint)
             parts.append(below())
         if len(parts) == 1:
             return parts[0]
@@ -69,14 +79,16 @@ class Parser(Cursor):
         return Part(parts[0].start, parts[-1].end, Shape.TRUTH, sql, word, tuple(parts))
 
     def _not(self) -> Part:
-        words = []
-        while token := self._accept("not"):
-            words.append(token)
+        token = self._accept("not")
+        if token is None:
+            return self._comparison()
+        self._deeper()
+        if self._peek.kind is Kind.KEYWORD and self._peek.text == "not":
+            raise ExpressionError("R021", "two 'not' in a row", self._peek.start, "leave both out")
         part = self._comparison()
-        for token in reversed(words):
-            self._want(part, Shape.TRUTH, "'not'")
-            part = Part(token.start, part.end, Shape.TRUTH, f"(not {part.sql})", "not", (part,))
-        return part
+        self._depth -= 1
+        self._want(part, Shape.TRUTH, "'not'")
+        return Part(token.start, part.end, Shape.TRUTH, f"(not {part.sql})", "not", (part,))
 
     # -- comparisons
 
