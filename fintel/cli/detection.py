@@ -17,6 +17,7 @@ from fintel.cli.console import (
     print_table,
     progress,
     say,
+    short_path,
     tell,
     visible,
     write_private,

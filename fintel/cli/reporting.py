@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fintel.cli.console import errors_explained, print_diagnostics, print_json, print_table, tell
+from fintel.cli.console import errors_explained, print_diagnostics, print_json, print_table, short_path, tell
 from fintel.cli.options import AsJson, ConfigFile, LakeFolder, RunId, settings_of
 
 if TYPE_CHECKING:
