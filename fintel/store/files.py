@@ -22,6 +22,8 @@ from pathlib import Path
 
 import polars as pl
 
+from fintel.errors import StoreError
+
 #: Rows of a data file. Bounds memory: sorting and de-duplicating happen on one file's rows.
 BLOCK_ROWS = 500_000
 ROW_GROUP_ROWS = 250_000
@@ -59,6 +61,21 @@ def sync(path: Path) -> None:
         os.close(descriptor)
 
 
+def require_unchanged(root: Path, file: DataFile) -> None:
+    """Raises StoreError where the file's bytes are not those that were written."""
+    if _digest(root / file.path) != file.sha256:
+        raise StoreError(
+            f"the lake is damaged: {file.path} is not what the run wrote",
+            location=root,
+            hint="bring the file back, or run the detection again",
+        )
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
 def land(
     root: Path,
     path: str,
@@ -71,16 +88,15 @@ def land(
     """Write ``rows`` to ``path`` under ``root``, durably and under its final name only when whole."""
     final = root / path
     aside = final.with_name(final.name + _PART)
-    final.parent.mkdir(parents=True, exist_ok=True)
+    final.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     rows.lazy().sink_parquet(aside, compression="zstd", row_group_size=ROW_GROUP_ROWS, maintain_order=True)
-    with aside.open("rb") as stream:
-        digest = hashlib.file_digest(stream, "sha256").hexdigest()
+    sha256 = _digest(aside)
     count = pl.scan_parquet(aside, glob=False).select(pl.len()).collect().item()
     sync(aside)
     aside.replace(final)
     sync(final.parent)
     sync(final.parent.parent)
-    return DataFile(path, table, count, final.stat().st_size, digest, feed_id, run_id)
+    return DataFile(path, table, count, final.stat().st_size, sha256, feed_id, run_id)
 
 
 def discard(root: Path, paths: Iterable[str]) -> None:

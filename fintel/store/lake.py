@@ -28,9 +28,11 @@ from fintel.errors import StoreError, did_you_mean
 from fintel.frames import empty, fit, polars_schema
 from fintel.store.blocks import Batch, BlockWriter, Intake, require
 from fintel.store.catalogue import FILE_NAME, MAKING, Catalogue, FeedRow, RunRow, State
-from fintel.store.files import IDENTIFIER, RUN_ID, DataFile, discard, land, sweep, sync
+from fintel.store.files import IDENTIFIER, RUN_ID, DataFile, discard, land, require_unchanged, sweep, sync
 from fintel.store.locks import READERS, WRITER, Lock
 
+#: Folders that a lake makes are their owner's alone: it holds personal data.
+PRIVATE = 0o700
 #: Rows of a run's table: a frame, or Parquet files that are joined in their order.
 Rows = pl.DataFrame | pl.LazyFrame | Sequence[Path]
 
@@ -73,6 +75,7 @@ class Lake:
         self._lock = lock
         self._catalogue = catalogue
         self._clock = clock
+        self._sound: set[DataFile] = set()
 
     @classmethod
     def create_or_open(cls, path: Path, *, clock: Callable[[], datetime] = _now) -> Lake:
@@ -83,7 +86,7 @@ class Lake:
         """
         path = path.resolve()
         try:
-            path.mkdir(parents=True, exist_ok=True)
+            path.mkdir(mode=PRIVATE, parents=True, exist_ok=True)
             lock = Lock.exclusive(path / WRITER)
         except OSError as error:
             raise StoreError(f"cannot write to the lake: {error.strerror}", location=path) from error
@@ -186,12 +189,21 @@ class Lake:
         return runs[-1] if runs else None
 
     def run_table(self, run_id: str, name: str) -> pl.LazyFrame:
-        """A table of one run; no rows where the run wrote none. Raises StoreError for an unknown run."""
+        """A table of one run; no rows where the run wrote none.
+
+        Raises StoreError for an unknown run, and where a file is not the one that the run wrote (its
+        SHA-256 is checked when it is first asked for).
+        """
         table = _known(name, _RUN_TABLES)
         known = [r.run_id for r in self._state.runs]
         if run_id not in known:
             raise StoreError(f"no run '{run_id}'", hint=did_you_mean(run_id, known))
-        return self._scan([f for f in self._files(name) if f.run_id == run_id], table)
+        files = [f for f in self._files(name) if f.run_id == run_id]
+        for file in files:
+            if file not in self._sound:
+                require_unchanged(self.path, file)
+                self._sound.add(file)
+        return self._scan(files, table)
 
     # Writing
 
@@ -343,8 +355,8 @@ def _make(path: Path) -> None:
                 location=path,
                 hint="name a new folder; a lake without its catalogue must be read again from its feeds",
             )
-    (path / "data").mkdir(exist_ok=True)
-    (path / "runs").mkdir(exist_ok=True)
+    (path / "data").mkdir(mode=PRIVATE, exist_ok=True)
+    (path / "runs").mkdir(mode=PRIVATE, exist_ok=True)
     Catalogue.create(path)
     sync(path.parent)
 

@@ -9,10 +9,13 @@ DuckDB's lock stands alone and open files cannot be deleted anyway.
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from pathlib import Path
 from types import TracebackType
+
+from fintel.errors import StoreError
 
 if sys.platform != "win32":
     import fcntl
@@ -29,10 +32,10 @@ class Lock:
 
     @classmethod
     def exclusive(cls, path: Path) -> Lock | None:
-        """The lock for this holder alone; None if somebody holds it."""
+        """The lock for this holder alone; None if somebody holds it. Raises StoreError where it is a link."""
         if sys.platform == "win32":
             return cls(None)
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        descriptor = _open(path)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -42,11 +45,14 @@ class Lock:
 
     @classmethod
     def shared(cls, path: Path) -> Lock:
-        """The lock together with other readers. Without effect on a medium that cannot be written."""
+        """The lock together with other readers. Without effect on a medium that cannot be written.
+
+        Raises StoreError where the lock is a link.
+        """
         if sys.platform == "win32":
             return cls(None)
         try:
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            descriptor = _open(path)
         except OSError:
             return cls(None)
         fcntl.flock(descriptor, fcntl.LOCK_SH)
@@ -68,3 +74,13 @@ class Lock:
         trace: TracebackType | None,
     ) -> None:
         self.release()
+
+
+def _open(path: Path) -> int:
+    """Open or make a lock file, never through a link: a lake from elsewhere could point it anywhere."""
+    try:
+        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise StoreError("the lock of a lake must be a file, not a link", location=path) from error
+        raise

@@ -391,6 +391,36 @@ class TestOpening:
         file.write_bytes(kept)
         Lake.create_or_open(filled).close()
 
+    def test_a_run_file_of_the_same_size_but_other_bytes(self, filled):
+        with Lake.open(filled) as lake:
+            (file,) = [f for f in lake.files("alerts") if f.parent.name == "r1"]
+            assert lake.run_table("r1", "alerts").collect().height == 2
+        kept = file.read_bytes()
+        file.write_bytes(kept[:40] + bytes([kept[40] ^ 1]) + kept[41:])
+        with Lake.open(filled) as lake:
+            assert lake.run_table("r2", "alerts").collect().height == 1
+            for _ in range(2):
+                with pytest.raises(StoreError, match="not what the run wrote"):
+                    lake.run_table("r1", "alerts")
+
+    @pytest.mark.skipif(sys.platform == "win32", reason="no permission bits")
+    def test_a_lake_is_its_owners_alone(self, filled):
+        folders = [filled, filled / "data", filled / "runs", *(filled / "runs").iterdir(), filled / "data/transactions"]
+        assert {f.stat().st_mode & 0o777 for f in folders} == {0o700}
+        assert {f.stat().st_mode & 0o777 for f in filled.glob(".*.lock")} == {0o600}
+
+    @pytest.mark.skipif(sys.platform == "win32", reason="no locks of our own")
+    @pytest.mark.parametrize("name", [".writer.lock", ".readers.lock"])
+    def test_a_lock_that_is_a_link_is_not_followed(self, filled, tmp_path, name):
+        (filled / name).unlink(missing_ok=True)
+        (filled / name).symlink_to(tmp_path / "elsewhere")
+        for way in (Lake.create_or_open, Lake.open)[: 1 if name == ".writer.lock" else 2]:
+            with pytest.raises(StoreError, match="not a link"):
+                way(filled)
+        assert not (tmp_path / "elsewhere").exists()
+        (filled / name).unlink()
+        Lake.create_or_open(filled).close()  # nothing stayed locked
+
     def test_no_lake_and_no_lake_in_a_full_folder(self, tmp_path):
         with pytest.raises(StoreError, match="no lake at"):
             Lake.open(tmp_path / "none")
