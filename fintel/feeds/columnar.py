@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -54,25 +54,16 @@ class ParquetReader:
             if isinstance(self._schema[names[i]], _NESTED):
                 raise FeedError(f"{self._path.name}: column '{names[i]}' is nested; flatten it first")
         text = [_as_text(names[i], self._schema[names[i]]).alias(column_name(i)) for i in wanted]
-        parts: list[pl.DataFrame] = []
-        done = held = size = 0
+        done = 0
         try:
-            for native, heavy in self._slices([names[i] for i in wanted], rows):
-                for piece in _pieces(native, heavy):
-                    while piece.height:
-                        some, piece = piece.head(rows - held), piece.slice(rows - held)
-                        parts.append(some.select(text))
-                        held += some.height
-                        size += int(_text_bytes(some).sum())
-                        if held == rows or size >= _MAX_CHUNK_BYTES:
-                            yield _numbered(parts, done)
-                            done += held
-                            parts, held, size = [], 0, 0
+            for parts in _gathered(self._slices([names[i] for i in wanted], rows), rows):
+                whole = pl.concat([part.select(text) for part in parts])
+                number = pl.int_range(done + 1, done + whole.height + 1, dtype=pl.Int64)
+                yield _without_nul(whole.with_columns(source_row=number))
+                done += whole.height
         except pl.exceptions.PolarsError as error:
             raise FeedError(f"{self._path.name} is damaged: {error}", location=self._path) from error
-        if held:
-            yield _numbered(parts, done)
-        elif not done:
+        if not done:
             schema = {**{column_name(i): pl.String for i in columns}, "source_row": pl.Int64}
             yield RawChunk(pl.DataFrame(schema=schema))
 
@@ -117,22 +108,37 @@ def _text_bytes(native: pl.DataFrame) -> pl.Series:
     return native.select(pl.sum_horizontal(sizes).alias("size"))["size"]
 
 
-def _pieces(native: pl.DataFrame, heavy: pl.Series) -> Iterator[pl.DataFrame]:
-    """A slice cut so that no piece has much more text than a chunk may have."""
+def _gathered(slices: Iterable[tuple[pl.DataFrame, pl.Series]], rows: int) -> Iterator[list[pl.DataFrame]]:
+    """Pieces that make a chunk: at most ``rows`` rows, and ``_MAX_CHUNK_BYTES`` of text or one row."""
+    parts: list[pl.DataFrame] = []
+    held = size = 0
+    for native, heavy in slices:
+        for piece, weights in _pieces(native, heavy):
+            while piece.height:
+                weight = int(weights.head(rows - held).sum())
+                if parts and size + weight > _MAX_CHUNK_BYTES:
+                    yield parts
+                    parts, held, size = [], 0, 0
+                    continue
+                some, piece, weights = piece.head(rows - held), piece.slice(rows - held), weights.slice(rows - held)
+                parts.append(some)
+                held, size = held + some.height, size + weight
+                if held == rows:
+                    yield parts
+                    parts, held, size = [], 0, 0
+    if parts:
+        yield parts
+
+
+def _pieces(native: pl.DataFrame, heavy: pl.Series) -> Iterator[tuple[pl.DataFrame, pl.Series]]:
+    """A slice cut so that no piece has more text than a chunk may have and one row besides."""
     if int(heavy.sum()) <= _MAX_CHUNK_BYTES:
-        yield native
+        yield native, heavy
         return
-    groups = heavy.cum_sum() // _MAX_CHUNK_BYTES
     at = 0
-    for height in groups.rle().struct.field("len"):
-        yield native.slice(at, height)
+    for height in (heavy.cum_sum() // _MAX_CHUNK_BYTES).rle().struct.field("len"):
+        yield native.slice(at, height), heavy.slice(at, height)
         at += height
-
-
-def _numbered(parts: list[pl.DataFrame], done: int) -> RawChunk:
-    """One chunk of these parts, its rows counted on from ``done``."""
-    whole = pl.concat(parts)
-    return _without_nul(whole.with_columns(source_row=pl.int_range(done + 1, done + whole.height + 1, dtype=pl.Int64)))
 
 
 def _as_text(name: str, dtype: pl.DataType) -> pl.Expr:

@@ -66,7 +66,14 @@ class DelimitedReader:
 
     def _read_header(self) -> tuple[str, ...]:
         line, text = self._first_record()
-        fields = next(csv.reader([text], delimiter=self._spec.delimiter, **self._dialect()), [])
+        try:
+            fields = next(csv.reader([text], delimiter=self._spec.delimiter, **self._dialect()), [])
+        except csv.Error as error:
+            raise FeedError(
+                f"{self._path.name}: line {line} is no header: {error}",
+                hint="check 'delimiter', 'quote' and 'header_row'",
+                location=self._path,
+            ) from error
         if len(fields) > MAX_COLUMNS:
             raise FeedError(f"{self._path.name} has {len(fields):,} columns; {MAX_COLUMNS:,} are allowed")
         if not self._spec.header_row:

@@ -7,6 +7,8 @@ import zoneinfo
 from collections.abc import Callable, Iterator
 from collections.abc import Mapping as Dict
 
+import polars as pl
+
 from fintel.domain.schema import CANONICAL, PROVENANCE, Column, Table, Type
 from fintel.errors import Diagnostic, Location, did_you_mean
 from fintel.feeds.mapping import BASE_CURRENCY, ColumnSpec, FileSpec, Fill, Mapping, Names
@@ -28,6 +30,8 @@ _EPOCHS = ("epoch_s", "epoch_ms", "epoch_us")
 _TIME_KEYS = frozenset({"format", "step", "time_zone", "delay"})
 _NUMBER_KEYS = frozenset({"decimal", "thousands", "decimals"})
 _AMOUNT_KEYS = frozenset({"negative", "debit", "credit", "flag"})
+#: Keys that end in '*' for one column: each is a condition of its own, tried on every row.
+_MAX_BEGINNINGS = 200
 
 Place = Callable[[tuple[str | int, ...]], Location]
 
@@ -170,6 +174,12 @@ def _column(
                 yield Diagnostic("M024", f"'{column.name}' cannot be '{word}'", place(where), hint)
     if spec.constant == BASE_CURRENCY and column.name != "currency":
         yield Diagnostic("M024", f"'{BASE_CURRENCY}' is for currency", place(where))
+    beginnings = sum(key.endswith("*") for key in spec.values or ())
+    if beginnings > _MAX_BEGINNINGS:
+        yield Diagnostic(
+            "M029", f"{beginnings:,} beginnings under 'values'; {_MAX_BEGINNINGS} are allowed",
+            place((*where, "values")), "each is tried on every row: state whole words, which are looked up at once",
+        )  # fmt: skip
     if column.required and spec.unreadable == "null":
         yield Diagnostic("M023", f"'{column.name}' is required: 'unreadable: null' cannot be", place(where))
 
@@ -207,9 +217,18 @@ def _zone(name: str, where: tuple[str | int, ...], place: Place) -> Iterator[Dia
     if re.fullmatch(r"[+-]([01]\d|2[0-3]):[0-5]\d", name) or name == "UTC":
         return
     known = zoneinfo.available_timezones()
-    if name not in known:
+    if name not in known or not _has_clock(name):
         hint = did_you_mean(name, known) or "an IANA name such as Europe/Berlin, or an offset such as +02:00"
         yield Diagnostic("M028", f"unknown time zone '{name}'", place(where), hint)
+
+
+def _has_clock(name: str) -> bool:
+    """Whether times can be told by this zone: 'Factory' and 'localtime' are names without a clock of their own."""
+    try:
+        pl.select(pl.lit(0).cast(pl.Datetime("us")).dt.replace_time_zone(name))
+    except pl.exceptions.PolarsError:
+        return False
+    return True
 
 
 def _labels_apart(file: FileSpec, here: tuple[str | int, ...], place: Place) -> Iterator[Diagnostic]:

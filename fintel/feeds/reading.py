@@ -93,8 +93,11 @@ def select(path: Path | Dict[str, Path], mapping: Mapping) -> list[tuple[str, Pa
 
 
 def files_of(folder: Path) -> list[Path]:
-    """The files that stand in a folder itself, by name; hidden ones are left out."""
-    found = sorted(f for f in folder.iterdir() if f.is_file() and not f.name.startswith("."))
+    """The files that stand in a folder itself, by name; hidden ones and links are left out.
+
+    Who may write into a feed's folder is not thereby given what the reader may read.
+    """
+    found = sorted(f for f in folder.iterdir() if not f.is_symlink() and f.is_file() and not f.name.startswith("."))
     if len(found) > _MAX_FILES:
         raise FeedError(f"{folder} holds {len(found):,} files; {_MAX_FILES:,} are allowed")
     return found

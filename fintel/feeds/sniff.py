@@ -21,7 +21,7 @@ from fintel.feeds.reading import files_of, format_of, open_reader, part_by_name
 from fintel.feeds.sniff_content import Content, inspect
 from fintel.feeds.sniff_words import PAYMENT
 from fintel.feeds.sniff_yaml import write
-from fintel.feeds.streams import opened
+from fintel.feeds.streams import opened, read_full
 
 SAMPLE_ROWS = 5_000
 _SAMPLE_BYTES = 1 << 20
@@ -113,7 +113,7 @@ def _form(path: Path, doubts: list[str]) -> FileSpec:
     if form != "csv":
         return FileSpec.model_validate({"format": form, "fill": _ANY_FILL})
     with opened(path) as stream:
-        raw = stream.read(_SAMPLE_BYTES)
+        raw = read_full(stream, _SAMPLE_BYTES, path)
     if not raw.strip():
         raise FeedError(f"{path.name} is empty", location=path)
     encoding, text = _decoded(raw, doubts)
@@ -170,7 +170,10 @@ def _fields(lines: list[str], delimiter: str) -> list[list[str]]:
 def _header(lines: list[str], delimiter: str, width: int, doubts: list[str]) -> tuple[int, int]:
     """(line of the header or 0, lines to skip)."""
     for i, line in enumerate(lines[:50]):
-        fields = next(csv.reader([line], delimiter=delimiter), [])
+        try:
+            fields = next(csv.reader([line], delimiter=delimiter), [])
+        except csv.Error:
+            continue
         if len(fields) != width or sum(bool(f.strip()) for f in fields) < width / 2:
             continue
         content = [f.strip() for f in fields if f.strip()]

@@ -60,7 +60,7 @@ def blocks(path: Path, encoding: str, size: int = BLOCK) -> Iterator[bytes]:
     with opened(path) as stream:
         first = True
         while True:
-            block = _read(stream, size, path)
+            block = read_full(stream, size, path)
             total += len(block)
             if total > max(BOMB_BYTES, packed * BOMB_RATIO):
                 raise FeedError(f"{path.name} unpacks to far more than it should", location=path)
@@ -77,8 +77,13 @@ def blocks(path: Path, encoding: str, size: int = BLOCK) -> Iterator[bytes]:
                 return
 
 
-def _read(stream: IO[bytes], size: int, path: Path) -> bytes:
-    """A full block: packed streams hand out less than was asked for."""
+def read_full(stream: IO[bytes], size: int, path: Path) -> bytes:
+    """A full block: packed streams hand out less than was asked for.
+
+    Raises
+    ------
+    FeedError: the file is damaged.
+    """
     parts: list[bytes] = []
     while size > 0:
         try:

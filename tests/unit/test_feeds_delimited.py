@@ -16,6 +16,7 @@ from fintel.feeds import codes
 from fintel.feeds.base import MAX_RECORD
 from fintel.feeds.delimited import DelimitedReader
 from fintel.feeds.mapping import FileSpec
+from fintel.feeds.sniff import sniff
 
 FILL = [{"table": "transactions", "columns": "canonical"}]
 
@@ -34,6 +35,27 @@ def take(path: Path, rows: int = 1000, **keys: object) -> tuple[list[tuple], lis
         good += chunk.frame.rows()
         bad += [(b.source_row, b.code) for b in chunk.bad]
     return good, bad
+
+
+def test_a_header_field_too_long_says_so(tmp_path: Path) -> None:
+    path = tmp_path / "f.csv"
+    path.write_bytes(b"a," + b"x" * 140_000 + b"\n1,2\n")
+    with pytest.raises(FeedError, match="line 1 is no header: field larger"):
+        take(path)
+    assert any("no header" in doubt for doubt in sniff(path).doubts)
+
+
+def test_a_damaged_packed_file_is_no_crash_when_sniffed(tmp_path: Path) -> None:
+    packed = gzip.compress(b"".join(b"2024-01-01,%d,EUR,a,b\n" % i for i in range(20_000)))
+    path = tmp_path / "f.csv.gz"
+    path.write_bytes(packed[:1000] + b"\xff" * 50 + packed[1050:])
+    assert "f.csv.gz is damaged" in sniff_error(path)
+
+
+def sniff_error(path: Path) -> str:
+    with pytest.raises(FeedError) as caught:
+        sniff(path)
+    return caught.value.message
 
 
 HOSTILE = (

@@ -140,3 +140,16 @@ def test_the_reference_page_lists_every_code_and_mapping(root: Path) -> None:
     assert {f"`{name}`" for name in (*shipped(), "template")} == set(
         re.findall(r"^\| (`\w+`) \| [^|]+\| [^|]*\| ", page, re.MULTILINE)
     ) & {f"`{n}`" for n in (*shipped(), "template")}
+
+
+@pytest.mark.parametrize("zone", ["Factory", "localtime"])
+def test_a_zone_without_a_clock_is_unknown(zone: str) -> None:
+    text = GOOD.replace('format: "%Y-%m-%d"', f'format: "%Y-%m-%d", time_zone: {zone}')
+    assert [code for code, _, _ in findings(text)] == ["M028"]
+
+
+@pytest.mark.parametrize(("count", "codes"), [(200, []), (201, ["M029"]), (8000, ["M029"])])
+def test_beginnings_are_bounded(count: int, codes: list[str]) -> None:
+    words = ", ".join(f'"k{i}*": EUR' for i in range(count))
+    text = GOOD.replace("{constant: EUR}", f"{{column: c, values: {{{words}}}}}")
+    assert [code for code, _, _ in findings(text)] == codes
