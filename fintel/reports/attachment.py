@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from dataclasses import dataclass
 
 from fintel.domain.case import Case, CaseTransaction
 from fintel.reports.fincen_checks import MAX_ATTACHMENT
 from fintel.reports.text import clean
 
-_FORMULA = ("=", "+", "-", "@", "\t", "\r", "|", "%")
+# The full-width forms too: some spreadsheets read them as the plain signs.
+_FORMULA = "=+-@\t\r|%\uff1d\uff0b\uff0d\uff20"
+# Where ';' separates columns (much of Europe), what stands behind one begins a cell, quotes or not.
+_BEGINS = re.compile(rf"(^|;)(?=[\s\"]*[{re.escape(_FORMULA)}])")
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,13 +27,13 @@ class Attachment:
 
 
 def safe_cell(text: str | None, limit: int = 200) -> str:
-    """A cell that no spreadsheet runs: what begins like a formula gets an apostrophe in front."""
-    cell = clean(text, limit)
-    return f"'{cell}" if cell.startswith(_FORMULA) else cell
+    """A cell that no spreadsheet runs: what begins like a formula gets an apostrophe in front, at the
+    start and behind every ';'."""
+    return _BEGINS.sub(r"\1'", clean(text, limit))
 
 
 def attachment(case: Case, limit: int = MAX_ATTACHMENT) -> Attachment:
-    """The evidence as CSV (UTF-8, comma), in time order, at most ``limit`` bytes.
+    """The evidence as CSV (UTF-8, comma, every cell in quotes), in time order, at most ``limit`` bytes.
 
     The account is left out where its holder is a presumed victim: it stands in the narrative only.
     """
@@ -76,5 +80,5 @@ def _cells(row: CaseTransaction, account: str) -> list[str]:
 
 def _line(cells: list[str]) -> bytes:
     out = io.StringIO()
-    csv.writer(out, lineterminator="\n").writerow(cells)
+    csv.writer(out, lineterminator="\n", quoting=csv.QUOTE_ALL).writerow(cells)
     return out.getvalue().encode("utf-8")

@@ -106,7 +106,8 @@ def write_draft(
     parts["json"] = (json.dumps(sidecar, indent=1, ensure_ascii=False) + "\n").encode("utf-8")
     paths = {k: folder / name for k, name in names.items()}
     try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for made in (*reversed(folder.parents), folder):  # parents=True would leave them open to all
+            made.mkdir(mode=0o700, exist_ok=True)
         for kind in ("csv", "xml", "html", "json"):
             _write(paths[kind], parts[kind])
     except OSError as error:

@@ -169,14 +169,17 @@ def _addresses(sheet: Sheet, activity: etree._Element, case: Case) -> None:
 def schema_errors(xml: bytes, schema: Path) -> tuple[Diagnostic, ...]:
     """Findings of FinCEN's own XSD (not shipped; https://www.fincen.gov/base/EFL_SARXBatchSchema.xsd).
 
-    Raises ReportError when the schema cannot be read.
+    Raises ReportError when the schema cannot be read, or nothing can be checked against it.
     """
     parser = etree.XMLParser(resolve_entities=False, no_network=True)
     try:
         checker = etree.XMLSchema(etree.parse(str(schema), parser))
     except (OSError, etree.XMLSyntaxError, etree.XMLSchemaParseError) as error:
         raise ReportError(f"not a readable XSD: {error}", location=schema) from error
-    checker.validate(etree.fromstring(xml, parser))
+    try:
+        checker.validate(etree.fromstring(xml, parser))
+    except etree.XMLSchemaValidateError as error:  # a pattern that never ends, for one
+        raise ReportError(f"not a usable XSD: {error}", location=schema) from error
     findings: Any = checker.error_log
     return tuple(
         Diagnostic("S120", f"schema, line {e.line}: {e.message.replace('{www.fincen.gov/base}', '')}") for e in findings

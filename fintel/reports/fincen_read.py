@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from datetime import date
 
@@ -9,6 +10,9 @@ from lxml import etree
 
 from fintel.errors import ReportError
 from fintel.reports.fincen_sheet import tag
+
+# Longer numbers are none of the form's, and Python refuses thousands of digits.
+_DIGITS = re.compile(r"[0-9]{1,18}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +71,15 @@ def _day(text: str | None) -> date | None:
 
 
 def _coded(element: etree._Element, sub: str, kind: str, other: str) -> tuple[int, int, str | None]:
-    return int(_text(element, sub) or 0), int(_text(element, kind) or 0), _text(element, other)
+    return _number(element, sub), _number(element, kind), _text(element, other)
+
+
+def _number(element: etree._Element, path: str) -> int:
+    """A code or count, 0 where there is none."""
+    text = _text(element, path) or "0"
+    if not _DIGITS.fullmatch(text):
+        raise ReportError(f"{path} is not a number: {text[:40]!r}")
+    return int(text)
 
 
 def _activity(activity: etree._Element) -> Filed:
@@ -78,7 +90,7 @@ def _activity(activity: etree._Element) -> Filed:
     total = _text(activity, "SuspiciousActivity/TotalSuspiciousAmountText")
     parties = [p for p in _all(activity, "Party") if _text(p, "ActivityPartyTypeCode") == "33"]
     story = _all(activity, "ActivityNarrativeInformation")
-    ordered = sorted(story, key=lambda p: int(_text(p, "ActivityNarrativeSequenceNumber") or 0))
+    ordered = sorted(story, key=lambda p: _number(p, "ActivityNarrativeSequenceNumber"))
     return Filed(
         note=_text(activity, "FilingInstitutionNotetoFinCEN"),
         subjects=tuple(
@@ -87,7 +99,7 @@ def _activity(activity: etree._Element) -> Filed:
             if not _text(p, "AllCriticalSubjectInformationUnavailableIndicator")
         ),
         period=(first, last or first),
-        total=int(total) if total and total.isdigit() else None,
+        total=int(total) if total and _DIGITS.fullmatch(total) else None,
         classifications=tuple(
             _coded(c, "SuspiciousActivitySubtypeID", "SuspiciousActivityTypeID", "OtherSuspiciousActivityTypeText")
             for c in _all(activity, "SuspiciousActivity/SuspiciousActivityClassification")

@@ -31,8 +31,7 @@ from fintel.store.catalogue import FILE_NAME, MAKING, Catalogue, FeedRow, RunRow
 from fintel.store.files import IDENTIFIER, RUN_ID, DataFile, discard, land, require_unchanged, sweep, sync
 from fintel.store.locks import READERS, WRITER, Lock
 
-#: Folders that a lake makes are their owner's alone: it holds personal data.
-PRIVATE = 0o700
+PRIVATE = 0o700  # folders of a lake are their owner's alone: it holds personal data
 #: Rows of a run's table: a frame, or Parquet files that are joined in their order.
 Rows = pl.DataFrame | pl.LazyFrame | Sequence[Path]
 

@@ -53,6 +53,29 @@ def test_schema_check_does_find_faults(xsd):
     assert {e.code for e in schema_errors(xml, xsd)} == {"S120"}
 
 
+def test_a_schema_that_never_ends_is_refused(tmp_path):
+    made = drawn(osec().case()).xml
+    space = etree.fromstring(made).nsmap["fc2"]
+    pattern = "(a*)*(a*)*(a|aa)+(a|aa)+b"
+    hostile = tmp_path / "hostile.xsd"
+    hostile.write_text(
+        f'<xs:schema xmlns:xs="http://www.w3.org/2001/XMLSchema" targetNamespace="{space}">'
+        f'<xs:element name="EFilingBatchXML"><xs:simpleType><xs:restriction base="xs:string">'
+        f'<xs:pattern value="{pattern}"/></xs:restriction></xs:simpleType></xs:element></xs:schema>'
+    )
+    with pytest.raises(ReportError, match="not a usable XSD"):
+        schema_errors(f'<EFilingBatchXML xmlns="{space}">{"a" * 40}c</EFilingBatchXML>'.encode(), hostile)
+
+
+@pytest.mark.parametrize("value", ["abc", "-1", "\u00b2", "1" * 5000])
+@pytest.mark.parametrize("name", ["SuspiciousActivitySubtypeID", "ActivityNarrativeSequenceNumber"])
+def test_a_code_that_is_no_number_is_refused_by_name(name, value):
+    root = etree.fromstring(drawn(osec().case()).xml)
+    next(root.iter(tag(name))).text = value
+    with pytest.raises(ReportError, match=f"{name} is not a number"):
+        read(etree.tostring(root))
+
+
 def test_own_checks_pass_a_batch_not_made_here(shared):
     xml = (shared / "reference/schemas/fincen-sar/sar_batch.synthetic.xml").read_bytes()
     assert check(xml, today=DAY, attachments={"transactions.csv": 10}) == ()

@@ -24,7 +24,7 @@ from fintel.config import Filer
 from fintel.domain.detection import Reason
 from fintel.errors import ReportError
 from fintel.reports import pictures
-from fintel.reports.attachment import attachment, safe_cell
+from fintel.reports.attachment import _line, attachment, safe_cell
 from fintel.reports.bundle import write_draft
 from fintel.reports.text import ascii_file_name
 
@@ -121,6 +121,8 @@ def test_numbers_stand_beside_threshold_own_normal_and_peers(tmp_path):
     [
         ("=1+1", "'=1+1"), ("+1", "'+1"), ("-1", "'-1"), ("@x", "'@x"), (" =x", "'=x"), ("\t=x", "'=x"),
         ("\u200b=x", "'=x"), ("\ufeff=x", "'=x"), ("plain", "plain"), (None, ""), ("a\nb", "a b"),
+        ("\uff1d1", "'\uff1d1"), ("\uff0b1", "'\uff0b1"), ("\uff0d1", "'\uff0d1"), ("\uff20x", "'\uff20x"),
+        ("a;=1", "a;'=1"), ("a; +1;b", "a;' +1;b"), ('a;"=1', "a;'\"=1"), (";;\uff20x", ";;'\uff20x"), ("a;b", "a;b"),
     ],
 )  # fmt: skip
 def test_no_cell_is_a_formula(cell, safe):
@@ -130,6 +132,15 @@ def test_no_cell_is_a_formula(cell, safe):
 @given(st.text(max_size=100))
 def test_no_text_makes_a_cell_that_begins_like_a_formula(text):
     assert not safe_cell(text).startswith(("=", "+", "-", "@", "\t", "\r", "\n"))
+
+
+@given(st.lists(st.text(alphabet=';,"=+-@\uff1d\t ax', max_size=12), min_size=1, max_size=4))
+def test_no_cell_is_a_formula_where_a_semicolon_separates(texts):
+    line = _line([safe_cell(t) for t in texts]).decode()
+    for separator in (",", ";"):
+        for cell in next(csv.reader([line], delimiter=separator)):
+            shown = cell.strip().strip('"').strip()
+            assert not shown.startswith(("=", "+", "-", "@", "\uff1d")), (separator, line)
 
 
 def test_attachment_has_all_evidence_and_no_context():
@@ -171,6 +182,11 @@ def test_files_are_private_whole_and_the_same_each_time(tmp_path):
         "alert-osec.DRAFT.xml", "alert-osec.DRAFT.html", "alert-osec.DRAFT.json", "alert-osec.transactions.csv",
     }  # fmt: skip
     assert first.complete
+
+
+def test_a_new_folder_of_drafts_is_private_with_its_parents(tmp_path):
+    write_draft(osec().case(), tmp_path / "drafts/may", filer=FILER, at=AT, version="9")
+    assert {stat.S_IMODE(p.stat().st_mode) for p in (tmp_path / "drafts", tmp_path / "drafts/may")} == {0o700}
 
 
 def test_sidecar_says_what_the_schema_said(tmp_path, shared):
