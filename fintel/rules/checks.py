@@ -17,7 +17,7 @@ from fintel.rules.cases import case_findings
 from fintel.rules.expression import Expression, When, parse, parse_when
 from fintel.rules.model import PARTITION_COLUMNS, Library, Measure, Rule, ValueList
 from fintel.rules.scope import PROTECTED, entry_columns
-from fintel.rules.source import Span
+from fintel.rules.source import Span, bounded
 from fintel.rules.syntax import COMPARISONS
 from fintel.rules.tree import Part
 
@@ -324,7 +324,7 @@ def check(library: Library) -> tuple[Diagnostic, ...]:
         found.extend(_threshold_rates(rule, library))
     found.extend(duplicate_logic(library.rules))
     found.extend(_stray_cases(library))
-    return tuple(sorted(found, key=_order))
+    return bounded(sorted(found, key=_order))
 
 
 def _stray_cases(library: Library) -> Iterator[Diagnostic]:

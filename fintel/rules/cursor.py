@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from fintel.errors import did_you_mean
 from fintel.rules.lexer import ExpressionError, Kind, Token
 from fintel.rules.scope import PROTECTED, Scope, Shape
+from fintel.rules.source import MAX_FINDINGS
 from fintel.rules.tree import Part, number
 
 
@@ -54,6 +55,8 @@ class Cursor:
 
     def _report(self, code: str, message: str, at: Part | Token, hint: str | None = None) -> None:
         self.findings.append(ExpressionError(code, message, at.start, hint))
+        if len(self.findings) == MAX_FINDINGS:
+            raise ExpressionError("R021", "too many findings: read no further", at.start)
 
     def _want(self, part: Part, shape: Shape, where: str) -> None:
         if part.shape not in (shape, Shape.ANY):

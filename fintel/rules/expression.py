@@ -17,7 +17,7 @@ from fintel.frames import POLARS
 from fintel.rules.lexer import ExpressionError
 from fintel.rules.model import AnyList
 from fintel.rules.scope import FUNCTIONS, SHAPES, WHEN_FUNCTIONS, Scope, Shape
-from fintel.rules.source import Span
+from fintel.rules.source import Span, shorten
 from fintel.rules.syntax import COMPARISONS, Parser
 from fintel.rules.tree import Part, mention_column
 
@@ -152,7 +152,7 @@ def _read(text: str, scope: Scope, location: Span | Location | None) -> Part:
 
 
 def _rule_error(findings: Iterable[ExpressionError], location: Span | Location | None) -> RuleError:
-    diagnostics = [Diagnostic(f.code, f.message, _place(location, f.offset), f.hint) for f in findings]
+    diagnostics = [Diagnostic(f.code, shorten(f.message), _place(location, f.offset), f.hint) for f in findings]
     return RuleError(str(diagnostics[0]), diagnostics, hint=diagnostics[0].hint)
 
 

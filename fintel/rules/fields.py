@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from fintel.errors import did_you_mean
-from fintel.rules.source import Findings, Mapping, Node, Scalar, Sequence, Span
+from fintel.rules.source import MAX_FINDINGS, Findings, Mapping, Node, Scalar, Sequence, Span
 
 _NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?")
 _SPAN = re.compile(r"(\d{1,9})([smhd])")
@@ -38,7 +38,9 @@ class Fields:
         allowed = tuple(allowed)
         for key, _ in self.node:
             if key.value not in allowed:
-                hint = did_you_mean(key.value, allowed) or f"known: {', '.join(allowed)}"
+                # looking for a likely name takes time; findings past the limit are only counted
+                few = len(self.findings.items) - before < MAX_FINDINGS
+                hint = (did_you_mean(key.value, allowed) or f"known: {', '.join(allowed)}") if few else None
                 self.findings.add("R005", f"unknown key '{key.value}'", key.span, hint)
         for name in required:
             value = self.node.get(name)

@@ -31,7 +31,7 @@ from fintel.rules.model import (
     Parameter,
     Rule,
 )
-from fintel.rules.source import Findings, Mapping, Scalar, Span, read
+from fintel.rules.source import Findings, Mapping, Scalar, Span, bounded, read
 from fintel.rules.source import Sequence as Items
 
 PACK_FILE = "pack.yaml"
@@ -117,7 +117,7 @@ def _without_errors(library: Library, findings: Findings) -> tuple[Library, tupl
         findings.items.extend(errors)
         if not errors:
             sound.append(rule.id)
-    return library.only(sound), tuple(findings.items)
+    return library.only(sound), bounded(findings.items)
 
 
 def _pack_folders(root: Path) -> list[Path]:

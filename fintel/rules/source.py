@@ -9,8 +9,9 @@ A scalar stays the text that was written: ``NO`` is Norway, not false.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,10 @@ from fintel.errors import Diagnostic, Location, Severity
 
 MAX_BYTES = 1_000_000
 MAX_DEPTH = 12
+#: What a person is told of one file, and how long a message may be: both may quote a stranger.
+MAX_FINDINGS = 100
+MAX_MESSAGE = 200
+MAX_HINT = 1000
 
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
@@ -159,6 +164,31 @@ class Findings:
         """Note one."""
         location = place.location if isinstance(place, Span) else place
         self.items.append(Diagnostic(code, message, location, hint, severity))
+
+
+def shorten(text: str, limit: int = MAX_MESSAGE) -> str:
+    """The text, cut where it is longer than ``limit`` characters."""
+    return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def bounded(found: Iterable[Diagnostic]) -> tuple[Diagnostic, ...]:
+    """The findings, messages cut; of each file the first ``MAX_FINDINGS`` and how many more there are."""
+    shown: list[Diagnostic] = []
+    seen: Counter[str] = Counter()
+    worst: dict[str, Severity] = {}
+    for item in found:
+        file = item.location.file if item.location else ""
+        seen[file] += 1
+        if seen[file] > MAX_FINDINGS:
+            is_error = Severity.ERROR in (item.severity, worst.get(file))
+            worst[file] = Severity.ERROR if is_error else Severity.WARNING
+            continue
+        hint = None if item.hint is None else shorten(item.hint, MAX_HINT)
+        shown.append(replace(item, message=shorten(item.message), hint=hint))
+    for file, severity in worst.items():
+        message = f"{seen[file] - MAX_FINDINGS:,} more findings that are not shown"
+        shown.append(Diagnostic("R001", message, Location(file) if file else None, severity=severity))
+    return tuple(shown)
 
 
 class _RefusedError(Exception):

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -242,6 +244,30 @@ def test_hostile_files_are_refused_and_the_others_load(pack, name):
     assert [rule.id for rule in library.rules] == ["osec/sends"]
     assert code in {d.code for d in diagnostics}
     assert {d.location.file for d in diagnostics} == {str(pack / "osec/bad.yaml")}
+
+
+def test_findings_of_a_file_are_bounded_and_counted(pack):
+    started = time.process_time()
+    (pack / "osec/bad.yaml").write_text("".join(f"k{n}: 1\n" for n in range(60_000)), encoding="utf-8")
+    (pack / "osec/other.yaml").write_text(f"{'x' * 900}: 1\n", encoding="utf-8")
+    library, diagnostics = load([pack])
+    assert [rule.id for rule in library.rules] == ["osec/sends"]
+    bad = [d for d in diagnostics if d.location.file.endswith("bad.yaml")]
+    assert len(bad) == 101
+    missing = 13  # keys that every rule needs
+    assert bad[-1].message == f"{60_000 + missing - 100:,} more findings that are not shown"
+    assert bad[-1].severity is Severity.ERROR
+    long = next(d for d in diagnostics if "xxx" in d.message)
+    assert len(long.message) == 200 and long.message.endswith("…")
+    assert time.process_time() - started < 30
+
+
+def test_a_long_wrong_expression_is_read_no_further_than_needed(pack):
+    text = (pack / "osec/sends.yaml").read_text().replace("id: osec/sends", "id: osec/bad")
+    (pack / "osec/bad.yaml").write_text(re.sub(r"anchor:.*", f"anchor: ({' + '.join(['nme'] * 3000)}) > 1", text))
+    library, diagnostics = load([pack])
+    assert [rule.id for rule in library.rules] == ["osec/sends"]
+    assert len(diagnostics) == 101
 
 
 def test_bytes_that_are_no_text(pack):
