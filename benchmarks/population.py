@@ -1,4 +1,4 @@
-"""A synthetic feed and its lake, made once per folder and reused."""
+"""A synthetic feed, its lake, and its entries as one Parquet file: made once per folder, then reused."""
 
 from __future__ import annotations
 
@@ -6,14 +6,24 @@ import sys
 import time
 from pathlib import Path
 
+import polars as pl
+
 from fintel.config import Settings
+from fintel.features.entries import entries
 from fintel.feeds import mapping_loader
 from fintel.feeds.synthetic import generate
-from fintel.pipeline import ingest
+from fintel.pipeline import canonical_tables, ingest, load_library
+from fintel.rules import keywords
+from fintel.rules.compiler import compile_library
+from fintel.rules.expression import mention_column
+from fintel.rules.model import KeywordList
 from fintel.store.lake import Lake
 
 #: Payments of one own account a day, measured on a population of 5,000 accounts over a year.
 PER_ACCOUNT_DAY = 0.373
+#: One partition in so many is compared between contenders.
+SAMPLED = 199
+PERS = (("account_id",), ("account_id", "counterparty_id"), ("device_id", "counterparty_id"))
 
 
 def say(text: str) -> None:
@@ -41,4 +51,53 @@ def lake(folder: Path, payments: int, days: int, seed: int) -> Path:
         with Lake.create_or_open(target) as store:
             ingest(store, source, mapping_loader.load("fintel"), Settings(lake=target))
         done.touch()
+    return target
+
+
+def sample_flag(per: tuple[str, ...]) -> str:
+    """Name of the column that marks the entries whose measures are compared, for one partitioning."""
+    return f"sampled_{PERS.index(per)}"
+
+
+def entries_file(store: Path) -> Path:
+    """Entries of a lake as Parquet: columns of ``entries`` with ``row``, keyword mentions, and sample flags.
+
+    A sampled entry is the only one of its partition at its instant: there, windows that end with
+    the instant (SQL, polars) and windows that end with the entry (ours) are the same.
+    """
+    target = store.with_name(store.name.replace("lake", "entries") + ".parquet")
+    if target.is_file():
+        return target
+    say("writing its entries as Parquet")
+    with Lake.open(store) as opened:
+        tables = canonical_tables(opened)
+        tables["transactions"] = tables["transactions"].with_row_index("row")
+        library, _ = load_library(Settings(lake=store))
+        plan = compile_library(library, base_currency="USD")
+        rows = entries(tables, row="row").drop("entry_id")
+        for column in sorted({c for c, _ in plan.mentions}):
+            texts = tables["transactions"].select(pl.col(column).drop_nulls().unique()).collect(engine="streaming")
+            named = [
+                found
+                for c, n in sorted(plan.mentions)
+                if c == column and isinstance(found := library.lists[n], KeywordList)
+            ]
+            matched = keywords.match(texts[column], named)
+            rows = rows.with_columns(
+                pl.col(column)
+                .is_in(texts[column].filter(matched[k.name]).implode())
+                .alias(mention_column(column, k.name))
+                for k in named
+            )
+        for per in PERS:
+            chosen = (pl.col(per[0]).hash(seed=7) % SAMPLED == 0) & pl.all_horizontal(
+                pl.col(c).is_not_null() for c in per
+            )
+            instants = rows.filter(chosen).group_by(*per, "booked_at").agg(pl.len(), pl.col("row").first())
+            alone = instants.filter(pl.col("len") == 1).select("row", *per).collect(engine="streaming")
+            flag = alone.lazy().with_columns(pl.lit(value=True).alias(sample_flag(per)))
+            rows = rows.join(flag, on=["row", *per], how="left", maintain_order="left")
+        rows = rows.with_columns(pl.col(sample_flag(per)).fill_null(value=False) for per in PERS)
+        rows.sink_parquet(target.with_suffix(".part"))
+    target.with_suffix(".part").rename(target)
     return target

@@ -16,7 +16,7 @@ import numpy.typing as npt
 import polars as pl
 
 from fintel.domain.schema import ENTRIES, MONEY_UNITS, Type
-from fintel.engine import kernels
+from fintel.engine import order
 
 Ints = npt.NDArray[np.int64]
 #: Masks in a word.
@@ -57,7 +57,7 @@ class Entries:
     def mask(self, index: int, rows: npt.NDArray[Any] | None = None) -> npt.NDArray[np.uint8]:
         """One mask as 0/1 bytes, for all entries or for some rows."""
         word = self.words[index // BITS]
-        return kernels.bit(word if rows is None else word[rows], index % BITS)  # type: ignore[no-any-return]
+        return order.bit(word if rows is None else word[rows], index % BITS)  # type: ignore[no-any-return]
 
 
 def scale_of(column: str) -> int:
@@ -147,7 +147,7 @@ def load(
         time=time,
         row=row_numbers,
         side=side,
-        order=kernels.time_order(time, row_numbers, side, payments_in_order),
+        order=order.time_order(time, row_numbers, side, payments_in_order),
         words=tuple(room.array(name) for name in room.words),
         values={name: room.array(f"v {name}") for name in values},
         scales={name: scale_of(name) for name in values},
@@ -188,7 +188,7 @@ class _Room:
             if rows:
                 self.selected[number] += rows
                 word = self._arrays[self.words[number // BITS]][self._used : end]
-                kernels.set_bits(word, chosen.to_numpy().view(np.uint8), number % BITS)
+                order.set_bits(word, chosen.to_numpy().view(np.uint8), number % BITS)
         self._used = end
 
     def array(self, name: str) -> npt.NDArray[Any]:

@@ -13,7 +13,7 @@ from typing import Any, TypeVar, cast
 import numpy as np
 import numpy.typing as npt
 
-from fintel.engine import kernels
+from fintel.engine import kernels, order
 from fintel.engine.arrays import BITS, Entries
 
 V = TypeVar("V")
@@ -60,7 +60,7 @@ class Slice:
 
     def mask(self, index: int) -> Mask:
         """A mask over the slice's rows."""
-        return self._once(("mask", index), lambda: cast("Mask", kernels.bit(self._word(index // BITS), index % BITS)))
+        return self._once(("mask", index), lambda: cast("Mask", order.bit(self._word(index // BITS), index % BITS)))
 
     def _word(self, number: int) -> npt.NDArray[np.int64]:
         # Fetched once: rows lie scattered over the entries, and that costs more than all the bits.
@@ -78,57 +78,73 @@ class Slice:
 
     def anchors(self, mask: int) -> Rows:
         """Rows that a mask selects, ascending."""
-        return self._once(("anchors", mask), lambda: np.flatnonzero(self.mask(mask)).astype(np.int32))
-
-    def bounds(self, anchors_of: int, span: int, offset: int) -> tuple[Rows, Rows]:
-        """Window bounds at the anchors of a mask."""
         return self._once(
-            ("bounds", anchors_of, span, offset),
-            lambda: cast(
-                "tuple[Rows, Rows]",
-                kernels.window_bounds(self.time, self.starts, self.anchors(anchors_of), span, offset),
-            ),
+            ("anchors", mask), lambda: cast("Rows", order.selected(self._word(mask // BITS), mask % BITS))
         )
+
+    def bounds(self, anchors: Rows, span: int, offset: int) -> tuple[Rows, Rows]:
+        """Window bounds at some rows, as half-open ranges of rows of the slice."""
+        return cast("tuple[Rows, Rows]", order.window_bounds(self.time, self.starts, anchors, span, offset))
 
     def measure(self, measure: Measure, anchors_of: int) -> Floats:
         """A measure at the anchors of a mask: float64 (m,), NaN where there is no value."""
-        lo, hi = self.bounds(anchors_of, measure.span, measure.offset)
-        return self._once(
-            (measure, anchors_of), lambda: self.evaluate(measure, lo, hi, self.time[self.anchors(anchors_of)])
-        )
+        return self._once((measure, anchors_of), lambda: cast("Floats", self._evaluate(measure, anchors_of)))
 
-    def evaluate(self, measure: Measure, lo: Rows, hi: Rows, at: npt.NDArray[np.int64]) -> Floats:
-        """A measure over given windows; ``at`` are the times they belong to."""
-        return cast("Floats", self._evaluate(measure, lo, hi, at))
-
-    def _evaluate(self, measure: Measure, lo: Rows, hi: Rows, at: npt.NDArray[np.int64]) -> Any:
-        mask = self.mask(measure.mask)
-        kind, column = measure.kind, measure.column
+    def _evaluate(self, measure: Measure, anchors_of: int) -> Any:
+        # Only the rows that the mask selects are looked at; windows are ranges of their numbers.
+        kind, column, mask = measure.kind, measure.column, measure.mask
+        lo, hi = self._ranks(mask, anchors_of, measure.span, measure.offset)
         if kind == "count":
-            return kernels.count(mask, lo, hi)
+            return (hi - lo).astype(np.float64)
         if kind == "distinct":
             codes = self.codes(column)
-            return kernels.distinct(codes, int(codes.max(initial=-1)) + 1, mask, lo, hi)
+            return kernels.distinct(codes[self.anchors(mask)], int(codes.max(initial=-1)) + 1, self._all(mask), lo, hi)
         scale = self.entries.scales.get(column, 1)
-        values = self.values(column)
         if kind == "sum":
-            return kernels.total(values, mask, lo, hi) / scale
+            return self._sums(column, mask, lo, hi) / scale
         if kind == "mean":
-            number = kernels.count(mask, lo, hi)
             with np.errstate(invalid="ignore", divide="ignore"):
-                return kernels.total(values, mask, lo, hi) / number / scale
+                return self._sums(column, mask, lo, hi) / (hi - lo) / scale
+        values = self._picked(column, mask)
         if kind in ("min", "max"):
-            found_values, found = kernels.extreme(values, mask, lo, hi, 1 if kind == "max" else -1)
-            return np.where(found, found_values / scale, np.nan)
+            best, found = kernels.extreme(values, self._all(mask), lo, hi, 1 if kind == "max" else -1)
+            return np.where(found, best / scale, np.nan)
         if kind == "std":
-            spread, found = kernels.deviation(values, mask, lo, hi)
+            spread, found = kernels.deviation(values, self._all(mask), lo, hi)
             return np.where(found, spread / scale, np.nan)
         if kind in ("first", "last"):
-            edge = kernels.edge_rows(mask, lo, hi, kind == "last")
-            picked = values[np.maximum(edge, 0)]
-            result = (at - picked) / _DAY if column == "booked_at" else picked / scale
-            return np.where(edge >= 0, result, np.nan)
+            edge = np.append(values, 0)[hi - 1 if kind == "last" else lo]
+            at = self.time[self.anchors(anchors_of)]
+            return np.where(lo < hi, (at - edge) / _DAY if column == "booked_at" else edge / scale, np.nan)
         raise ValueError(f"unknown kind of measure '{kind}'; one of {', '.join(KINDS)}")
+
+    def _ranks(self, mask: int, anchors_of: int, span: int, offset: int) -> tuple[Rows, Rows]:
+        """Windows at the anchors as half-open ranges in the rows that a mask selects."""
+
+        def find() -> tuple[Rows, Rows]:
+            rows, anchors = self.anchors(mask), self.anchors(anchors_of)
+            times = self._picked("booked_at", mask)
+            return cast(
+                "tuple[Rows, Rows]", order.window_ranks(rows, times, self.time, self.starts, anchors, span, offset)
+            )
+
+        return self._once(("ranks", mask, anchors_of, span, offset), find)
+
+    def _picked(self, column: str, mask: int) -> npt.NDArray[np.int64]:
+        """Integers of a column at the rows that a mask selects."""
+        return self._once(("picked", column, mask), lambda: self.values(column)[self.anchors(mask)])
+
+    def _sums(self, column: str, mask: int, lo: Rows, hi: Rows) -> npt.NDArray[np.int64]:
+        """Exact integer sums over ranges of the rows that a mask selects."""
+
+        def add_up() -> npt.NDArray[np.int64]:
+            return np.concatenate(([0], np.cumsum(self._picked(column, mask))))
+
+        running = self._once(("running", column, mask), add_up)
+        return cast("npt.NDArray[np.int64]", running[hi] - running[lo])
+
+    def _all(self, mask: int) -> Mask:
+        return self._once(("all", mask), lambda: np.ones(self.anchors(mask).size, np.uint8))
 
     def _once(self, key: Hashable, make: Callable[[], V]) -> V:
         if key not in self._cache:
@@ -164,18 +180,18 @@ def partition(entries: Entries, per: Sequence[str], masks: Sequence[int] | None 
     Entries with a null in ``per`` are left out. With ``masks``, entries that none of them selects
     are left out too: they could not change any measure of those masks.
     """
-    order = entries.order
+    ordered = entries.order
     if masks is not None:
-        order = order[_any(entries, masks)[order]]
+        ordered = ordered[_any(entries, masks)[ordered]]
     for column in reversed(per):
         codes = entries.codes[column]
-        order, _ = kernels.counting_sort(codes, int(codes.max(initial=-1)) + 1, order)
-    if order.size == 0:
+        ordered, _ = order.counting_sort(codes, int(codes.max(initial=-1)) + 1, ordered)
+    if ordered.size == 0:
         return
-    changed = np.zeros(order.size, np.bool_)
+    changed = np.zeros(ordered.size, np.bool_)
     changed[0] = True
     for column in per:
-        keys = entries.codes[column][order]
+        keys = entries.codes[column][ordered]
         changed[1:] |= keys[1:] != keys[:-1]
     begins = np.flatnonzero(changed)
     first = 0
@@ -183,11 +199,11 @@ def partition(entries: Entries, per: Sequence[str], masks: Sequence[int] | None 
         last = int(np.searchsorted(begins, begins[first] + SLICE_ROWS))
         last = max(last, first + 1)
         begin = int(begins[first])
-        end = int(begins[last]) if last < begins.size else order.size
+        end = int(begins[last]) if last < begins.size else ordered.size
         inside = begins[first:last] - begin
         lengths = np.diff(np.append(inside, end - begin))
         starts = np.repeat(inside, lengths).astype(np.int32)
-        yield Slice(entries, order[begin:end], starts)
+        yield Slice(entries, ordered[begin:end], starts)
         first = last
 
 

@@ -141,8 +141,8 @@ def _evidence(piece: Slice, compiled: CompiledRule, anchors: Any, episodes: pl.D
     at = episodes["anchor"].to_numpy()
     parts = []
     for name, window in compiled.windows.items():
-        lo, hi = piece.bounds(compiled.anchor, window.span, window.offset)
-        rows, offsets, counts = kernels.selected_rows(piece.mask(window.mask), lo[at], hi[at], EVIDENCE_LIMIT)
+        lo, hi = piece.bounds(anchors[at], window.span, window.offset)
+        rows, offsets, counts = kernels.selected_rows(piece.mask(window.mask), lo, hi, EVIDENCE_LIMIT)
         kept = np.diff(offsets)
         parts.append(
             pl.DataFrame(

@@ -1,0 +1,63 @@
+"""One contender, one process: its seconds, its processor time, its own peak of memory."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What one process did. ``seconds`` are those it measured itself; ``all_seconds`` its whole life."""
+
+    name: str
+    finished: bool
+    all_seconds: float
+    processor_seconds: float
+    peak_mb: float
+    load: float
+    seconds: dict[str, float] = field(default_factory=dict)
+    facts: dict[str, Any] = field(default_factory=dict)
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return asdict(self)
+
+
+def run(name: str, script: Path, arguments: Sequence[str], timeout: float) -> Outcome:
+    """Run ``script arguments… --out FILE`` and read the JSON it writes (``seconds``, ``facts``).
+
+    A process that takes longer than ``timeout`` seconds is ended and reported as not finished.
+    """
+    load = os.getloadavg()[0]
+    with tempfile.TemporaryDirectory() as folder:
+        out = Path(folder) / "out.json"
+        begun = time.perf_counter()
+        process = subprocess.Popen([sys.executable, str(script), *arguments, "--out", str(out)])
+        clock = threading.Timer(timeout, process.kill)
+        clock.start()
+        _, status, usage = os.wait4(process.pid, 0)
+        clock.cancel()
+        took = time.perf_counter() - begun
+        process.returncode = os.waitstatus_to_exitcode(status)
+        told = json.loads(out.read_text()) if process.returncode == 0 else {}
+    if process.returncode not in (0, -9):
+        raise SystemExit(f"{name} failed with exit code {process.returncode}")
+    return Outcome(
+        name=name,
+        finished=process.returncode == 0,
+        all_seconds=round(took, 2),
+        processor_seconds=round(usage.ru_utime + usage.ru_stime, 2),
+        peak_mb=round(usage.ru_maxrss / (1 << 20 if sys.platform == "darwin" else 1 << 10)),
+        load=round(load, 1),
+        **told,
+    )
