@@ -23,18 +23,24 @@ class AlertRows:
 
 
 def find_alert(lake: Lake, wanted: str, run_id: str | None = None) -> AlertRows:
-    """Rows of an alert by account id, alert id or rank, from a run (the latest unless named).
+    """Rows of an alert by account id, alert id or rank (``1`` or ``#1``), from a run (the latest unless named).
 
     Raises
     ------
-    StoreError: no run, or no such alert in it.
+    StoreError: no run, no such alert in it, or a number that is both a rank and an account.
     """
     run = run_id or latest_run_id(lake)
     alerts = lake.run_table(run, "alerts")
-    number = pl.lit(int(wanted) if wanted.isdecimal() and len(wanted) < 10 else None, dtype=pl.Int64)
-    ways = [pl.col("account_id") == wanted, pl.col("alert_id") == wanted, pl.col("rank") == number]
-    matches = [alerts.filter(way).collect() for way in ways]
-    found = next((m for m in matches if not m.is_empty()), None)
+    digits = wanted.removeprefix("#")
+    number = pl.lit(int(digits) if digits.isdecimal() and len(digits) < 10 else None, dtype=pl.Int64)
+    by_rank = alerts.filter(pl.col("rank") == number).collect()
+    by_name = alerts.filter((pl.col("account_id") == wanted) | (pl.col("alert_id") == wanted)).collect()
+    if not by_rank.is_empty() and not by_name.is_empty() and not by_rank.equals(by_name):
+        raise StoreError(
+            f"'{wanted}' is rank {digits} ({by_rank['account_id'][0]}) and also the name of rank {by_name['rank'][0]}",
+            hint=f"write '#{digits}' for the rank, or {by_name['alert_id'][0]} for the account",
+        )
+    found = next((m for m in (by_name, by_rank) if not m.is_empty()), None)
     if found is None:
         raise StoreError(
             f"run {run} has no alert for '{wanted}'",

@@ -70,9 +70,7 @@ class Diagnostic:
 class FintelError(Exception):
     """Something that cannot go on. Carries a hint and, where known, a place."""
 
-    def __init__(
-        self, message: str, *, hint: str | None = None, location: Location | Path | None = None
-    ) -> None:
+    def __init__(self, message: str, *, hint: str | None = None, location: Location | Path | None = None) -> None:
         super().__init__(message)
         self.message = message
         self.hint = hint
@@ -98,9 +96,7 @@ class StoreError(FintelError):
 class RuleError(FintelError):
     """A rule pack cannot be loaded. ``diagnostics`` holds every finding, not only the first."""
 
-    def __init__(
-        self, message: str, diagnostics: Iterable[Diagnostic] = (), *, hint: str | None = None
-    ) -> None:
+    def __init__(self, message: str, diagnostics: Iterable[Diagnostic] = (), *, hint: str | None = None) -> None:
         super().__init__(message, hint=hint)
         self.diagnostics = tuple(diagnostics)
 

@@ -66,8 +66,12 @@ def _queue(alerts: pl.DataFrame, settings: Settings, budget: int | None, externa
 
 
 def _show_queue(shown: pl.DataFrame) -> None:
+    if shown.is_empty():
+        say("no account has a reason; fintel detect shows how each rule fared and which fields are missing")
+        return
     columns = ("rank", "account_id", "score", "typologies", "summary")
-    print_table("ranked accounts (score in bits)", columns, shown.select(columns).iter_rows(), right=("rank", "score"))
+    title = f"ranked accounts (score in bits: 0 is even odds, everybody starts at {shown['prior'][0]:.2f})"
+    print_table(title, columns, shown.select(columns).iter_rows(), right=("rank", "score"))
 
 
 def detect(
@@ -241,6 +245,8 @@ def run(
     [dim]fintel run payments.parquet[/]     [dim]fintel run my-export.csv --mapping my-bank.yaml --budget 20[/]
     """
     with errors_explained():
+        import polars as pl
+
         from fintel.errors import ReportError
         from fintel.pipeline import draft, ingest, load_library
         from fintel.store.lake import Lake
@@ -254,11 +260,14 @@ def run(
             shown = _queue(summary.alerts, settings, budget, external)
             library, _ = load_library(settings)
             written = []
-            for alert_id in shown["alert_id"].head(drafts):
+            for alert_id in shown["alert_id"] if drafts else ():
                 try:
                     written.append(draft(store, settings, library, alert_id, run_id=summary.run_id))
                 except ReportError as error:
                     say(f"no draft of {alert_id}: {error}")
+                if len(written) == drafts:
+                    break
+            bare = store.scan("transactions").select(pl.col("amount_base").is_null().sum()).collect().item()
         print_diagnostics(summary.diagnostics)
         manifest = settings.drafts / f"{summary.run_id}.manifest.json"
         manifest.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -280,6 +289,11 @@ def run(
                 f"{commit.rejected:,} rejected, {commit.skipped:,} skipped"
             )  # fmt: skip
             say(f"{commit.target}: {note}")
+        if any(c.rejected for c in commits):
+            say("fintel feed report shows the rejected rows, why, and what to do")
+        if bare:
+            base = settings.base_currency
+            say(f"{bare:,} payments have no rate to {base}, so amount rules cannot see them: fintel feed rates FILE")
         outcomes = summary.rule_results["outcome"].value_counts().sort("outcome")
         say("rules: " + ", ".join(f"{n} {o}" for o, n in outcomes.iter_rows()) + " (fintel detect shows each)")
         _show_queue(shown)

@@ -114,6 +114,9 @@ def train(
             accounts = store.scan("accounts").select("account_id", "party_id", "holding").collect()
             ranked = rank(found.episodes, accounts, run_id="", prior=settings.ranking.prior)
             feeds = store.scan("feeds").select("feed_id").unique().sort("feed_id").collect()["feed_id"].to_list()
+            until = moment(known_by) or at
+            late = store.scan("labels").filter(pl.col("suspicious") & (pl.col("known_at") > until))
+            unknown = late.select(pl.len()).collect().item()
             show("training", 0, 0)
             bits = ranked.alerts.select("account_id", score=pl.col("score") - pl.col("prior"))
             trained = fit(
@@ -121,6 +124,8 @@ def train(
                 sampling=Sampling(known_by=moment(known_by)),
                 fingerprints={"library": library.fingerprint, "feeds": " ".join(feeds)[:400]},
             )  # fmt: skip
+        if unknown:
+            say(f"{unknown:,} suspicious labels became known after {until:%Y-%m-%d} and were not used (--known-by)")
         folder = save(trained.model, models_folder(settings))
         pointer = models_folder(settings) / CHAMPION
         chosen = champion or not pointer.is_file()

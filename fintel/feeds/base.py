@@ -18,7 +18,8 @@ CHUNK_ROWS = 500_000
 MAX_RECORD = 262_144
 #: Columns of a file; more are refused.
 MAX_COLUMNS = 2_000
-#: Amounts above this go to quarantine: sums in whole units of 10^-5 must stay exact in 64 bits.
+#: Amounts in the base currency above this go to quarantine: sums in units of 10^-5 must stay exact in
+#: 64 bits. In its own currency a payment may be larger (a hundred billion rupiah is an ordinary sum).
 MAX_AMOUNT = 10**11
 #: Characters of a value that quarantine keeps.
 MAX_SHOWN = 200

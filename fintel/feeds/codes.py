@@ -68,7 +68,8 @@ REASONS: dict[int, Reason] = {
         "export the column as text; a spreadsheet has rounded it",
     ),
     TOO_LARGE: Reason(
-        "{column} is above 100,000,000,000 (a rate: has more than 8 digits before the point)",
+        "{column} has more than 13 digits before the point (a rate: 8), "
+        "or is above 100,000,000,000 in the base currency",
         "check the unit, the decimal sign and the rate; sums of larger amounts would not be exact",
     ),
     DECIMALS: Reason(

@@ -12,7 +12,6 @@ from importlib import resources
 import polars as pl
 
 from fintel.feeds import codes
-from fintel.feeds.base import MAX_AMOUNT
 from fintel.feeds.mapping import FileSpec
 
 _SPACES = "\u00a0\u202f\u2007"
@@ -126,8 +125,7 @@ def number_text(text: pl.Expr, decimal: str, thousands: str | None) -> tuple[pl.
 def money(
     text: pl.Expr, decimal: str, thousands: str | None, rounded: str, scale: int
 ) -> tuple[pl.Expr, list[tuple[pl.Expr, int]]]:
-    """(decimal with ``scale`` digits behind the point, what may be wrong with it). Nothing above
-    ``MAX_AMOUNT`` is taken."""
+    """(decimal with ``scale`` digits behind the point, what may be wrong with it)."""
     plain, bad = number_text(text, decimal, thousands)
     whole_digits = plain.str.extract(r"^[+-]?0*([0-9]*)", 1).str.len_chars()
     behind = plain.str.extract(r"\.([0-9]*?)0*$", 1).str.len_chars()
@@ -136,13 +134,13 @@ def money(
     wrong = [(bad, codes.BAD_NUMBER), (too_large, codes.TOO_LARGE)]
     exact = fits.cast(pl.Decimal(18, scale), strict=False)
     if rounded != "round":
-        return exact, [*wrong, (exact.abs() > MAX_AMOUNT, codes.TOO_LARGE), (behind > scale, codes.DECIMALS)]
+        return exact, [*wrong, (behind > scale, codes.DECIMALS)]
     # Only values with more digits take the longer way round.
     long = pl.when(behind > scale).then(fits).cast(pl.Decimal(38, 20), strict=False)
     half_even = long.round(scale, mode="half_to_even").cast(pl.Decimal(18, scale), strict=False)
     value = pl.when(behind > scale).then(half_even).otherwise(exact)
     lost = plain.is_not_null() & ~too_large & value.is_null()
-    return value, [*wrong, (lost | (value.abs() > MAX_AMOUNT), codes.TOO_LARGE)]
+    return value, [*wrong, (lost, codes.TOO_LARGE)]
 
 
 def integer(text: pl.Expr) -> Value:

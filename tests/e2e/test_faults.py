@@ -405,6 +405,20 @@ def test_another_base_currency_is_not_mixed_with_old_amounts(bank: Bank) -> None
         bank.detect(base="EUR")
 
 
+def test_a_number_that_is_both_a_rank_and_an_account_is_not_guessed(bank: Bank) -> None:
+    from fintel.alerts import find_alert
+
+    bank.read(*[day(d, source="x") for d in (1, 2, 3, 4)], *[day(d, source="1") for d in (1, 2, 3)])
+    bank.detect()
+    with Lake.open(bank.settings.lake) as lake:
+        first = find_alert(lake, "#1").alert
+        assert first["account_id"] == "x"
+        with pytest.raises(StoreError, match="also the name of rank 2") as caught:
+            find_alert(lake, "1")
+        assert "#1" in (caught.value.hint or "")
+        assert find_alert(lake, "x").alert == find_alert(lake, first["alert_id"]).alert == first
+
+
 def test_wrong_settings_are_named(tmp_path: Path) -> None:
     from fintel import config
 
