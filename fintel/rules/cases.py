@@ -28,7 +28,7 @@ from fintel.errors import Diagnostic, Location, did_you_mean
 from fintel.frames import fit, polars_schema
 from fintel.rules.fields import Fields, as_number
 from fintel.rules.model import Rule
-from fintel.rules.source import Findings, Node, Scalar, Sequence, read
+from fintel.rules.source import Findings, Node, Scalar, Sequence, bounded, read
 from fintel.rules.source import Mapping as Keys
 
 MAX_ENTRIES = 20_000
@@ -87,10 +87,10 @@ def load_cases(rule: Rule) -> tuple[tuple[Case, ...], tuple[Diagnostic, ...]]:
     path = case_file(rule)
     if not path.is_file():
         findings.add("R060", f"no cases: {path}", rule.location, "write a hit and a near miss")
-        return (), tuple(findings.items)
+        return (), bounded(findings.items)
     node = read(path, findings)
     if node is None:
-        return (), tuple(findings.items)
+        return (), bounded(findings.items)
     top = Fields(node, findings)
     top.check(("cases", "defaults", "base", "rates"), ("cases",))
     listed = node.get("cases")
@@ -105,7 +105,7 @@ def load_cases(rule: Rule) -> tuple[tuple[Case, ...], tuple[Diagnostic, ...]]:
         case = _Builder(rule, top, Fields(item, findings)).build()
         if len(findings.items) == before:
             cases.append(case)
-    return tuple(cases), tuple(findings.items)
+    return tuple(cases), bounded(findings.items)
 
 
 def case_findings(rule: Rule) -> Iterator[Diagnostic]:
