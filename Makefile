@@ -47,7 +47,7 @@ lint: $(STAMP)
 check: lint test
 
 data: $(STAMP)
-	$(BIN)/python -m fintel.feeds.synthetic.small data/synthetic
+	$(BIN)/fintel synth data/synthetic --accounts 1500 --days 120 --seed 7
 
 bench: $(STAMP)
 	$(BIN)/python benchmarks/windows.py

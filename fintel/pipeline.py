@@ -24,7 +24,7 @@ from fintel.config import Settings
 from fintel.domain.case import RuleMeta
 from fintel.domain.feed import Commit, FeedInfo
 from fintel.domain.schema import CANONICAL, TABLES
-from fintel.errors import Diagnostic, ReportError, StoreError
+from fintel.errors import Diagnostic, FeedError, ReportError, StoreError
 from fintel.feeds.base import Batch, identify
 from fintel.feeds.mapping import Mapping as FeedMapping
 from fintel.feeds.rates import convert
@@ -100,6 +100,8 @@ def ingest(
         feed = identify(file, source=source or mapping.source, mapping=mapping.mapping, mapping_text=mapping.text)
         targets = list(dict.fromkeys(fill.table for fill in mapping.files[name].fill))
         missing = [t for t in targets if lake.feed(feed.feed_id, t) is None]
+        if missing:
+            _refuse_second_reading(lake, feed)
         commits += [Commit(feed.feed_id, t, repeated=True) for t in targets if t not in missing]
         if not missing:
             continue
@@ -110,6 +112,19 @@ def ingest(
         progress("converting amounts", 0, 0)
         convert_amounts(lake, settings)
     return commits
+
+
+def _refuse_second_reading(lake: Lake, feed: FeedInfo) -> None:
+    """FeedError where the same file was read before by another mapping: its payments would count twice."""
+    before = lake.scan("feeds").filter(
+        (pl.col("sha256") == feed.sha256) & (pl.col("source") == feed.source) & (pl.col("feed_id") != feed.feed_id)
+    )
+    accepted = before.select(pl.col("rows_accepted").sum()).collect().item()
+    if accepted:
+        raise FeedError(
+            f"{feed.source_file} was read before by another version of its mapping, and {accepted:,} rows were taken",
+            hint=f"read once more they would count twice: remove {lake.path.name} and read the feeds again",
+        )
 
 
 def _tell_rows(progress: Progress, name: str, rows: int) -> None:

@@ -25,9 +25,12 @@ from fintel.cli.console import (
 from fintel.cli.options import AsJson, AsOf, ConfigFile, LakeFolder, RunId, mapping_for, moment, settings_of
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import polars as pl
 
     from fintel.config import Settings
+    from fintel.domain.feed import Commit
     from fintel.pipeline import Summary
     from fintel.store.lake import Lake
 
@@ -50,6 +53,17 @@ def _detect(store: Lake, settings: Settings, as_of: str | None, model: str | Non
             store, settings, library, as_of=moment(as_of),
             learned=learned_part(store, settings, model), diagnostics=found, progress=show,
         )  # fmt: skip
+
+
+def _show_commits(commits: Sequence[Commit]) -> None:
+    for commit in commits:
+        note = "was read before" if commit.repeated else (
+            f"{commit.read:,} rows read, {commit.accepted:,} accepted, {commit.duplicates:,} duplicates, "
+            f"{commit.rejected:,} rejected, {commit.skipped:,} skipped"
+        )  # fmt: skip
+        say(f"{commit.target}: {note}")
+    if any(c.rejected for c in commits):
+        say("fintel feed report shows the rejected rows, why, and what to do")
 
 
 def _show_rules(results: pl.DataFrame) -> None:
@@ -256,6 +270,8 @@ def run(
         with Lake.create_or_open(settings.lake) as store:
             with progress() as show:
                 commits = ingest(store, feed, chosen, settings, source=source, progress=show)
+            if not as_json:
+                _show_commits(commits)
             summary = _detect(store, settings, as_of, model)
             shown = _queue(summary.alerts, settings, budget, external)
             library, _ = load_library(settings)
@@ -283,14 +299,6 @@ def run(
                 }
             )
             return
-        for commit in commits:
-            note = "was read before" if commit.repeated else (
-                f"{commit.read:,} rows read, {commit.accepted:,} accepted, {commit.duplicates:,} duplicates, "
-                f"{commit.rejected:,} rejected, {commit.skipped:,} skipped"
-            )  # fmt: skip
-            say(f"{commit.target}: {note}")
-        if any(c.rejected for c in commits):
-            say("fintel feed report shows the rejected rows, why, and what to do")
         if bare:
             base = settings.base_currency
             say(f"{bare:,} payments have no rate to {base}, so amount rules cannot see them: fintel feed rates FILE")

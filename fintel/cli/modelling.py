@@ -86,7 +86,8 @@ def train(
 ) -> None:
     """Train the account scorer on the lake's labels; print how it ranks beside the rules alone.
 
-    The first model becomes the champion, which detection uses; a later one only with --champion.
+    The first model that gains on rules alone becomes the champion, which detection uses; any other
+    only with --champion.
     With the extra fintel\\[mlflow] it is tracked and registered (SQLite in the lake by default).
 
     [dim]fintel train[/]     [dim]fintel train --as-of 2025-03-31 --known-by 2025-06-30 --champion[/]
@@ -128,7 +129,8 @@ def train(
             say(f"{unknown:,} suspicious labels became known after {until:%Y-%m-%d} and were not used (--known-by)")
         folder = save(trained.model, models_folder(settings))
         pointer = models_folder(settings) / CHAMPION
-        chosen = champion or not pointer.is_file()
+        gain = trained.evaluation.gains.get("both")
+        chosen = champion or (not pointer.is_file() and gain is not None and gain.value > 0)
         if chosen:
             pointer.write_text(trained.model.model_id + "\n", encoding="ascii")
         registered = None if no_mlflow else _register(trained.model, folder, settings, chosen)

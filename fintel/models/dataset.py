@@ -141,7 +141,7 @@ def _refuse_too_few(full: Truth, known: Truth, known_by: datetime) -> None:
         return
     message = f"{known.accounts.height} labelled accounts known by {known_by:%Y-%m-%d}; at least {AT_LEAST} are needed"
     later = full.accounts.height - known.accounts.height
-    hint = f"{later} more become known later: train as of a later day" if later else "fintel feed add LABELS"
+    hint = f"{later} more become known later: --known-by YYYY-MM-DD uses them" if later else "fintel feed add LABELS"
     raise ModelError(message, hint=hint)
 
 

@@ -25,7 +25,8 @@ def tables_of(
     transactions: pl.LazyFrame, data: Entries, plan: Plan, found: Mapping[str, list[Found]], base: str
 ) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
     """Episodes, clauses and evidence of all rules, in rule and subject order."""
-    made = [_rule_tables(rule, data, found[rule.rule.id], base) for rule in plan.rules if rule.rule.id in found]
+    whole = _whole(data)
+    made = [_rule_tables(rule, data, found[rule.rule.id], base, whole) for rule in plan.rules if rule.rule.id in found]
     parts = [part for part in made if part is not None]
     if not parts:
         return empty(EPISODES), empty(CLAUSES), empty(EVIDENCE)
@@ -78,7 +79,7 @@ def _entry_ids(transactions: pl.LazyFrame, data: Entries, wanted: pl.Series) -> 
     ids = (
         transactions.select("transaction_id")
         .with_row_index("row")
-        .join(table.lazy().select("row").unique(), on="row", how="semi")
+        .filter(pl.col("row").is_in(table["row"].unique().implode()))
         .collect(engine="streaming")
         .with_columns(pl.col("row").cast(pl.UInt32))
     )
@@ -88,7 +89,7 @@ def _entry_ids(transactions: pl.LazyFrame, data: Entries, wanted: pl.Series) -> 
 
 
 def _rule_tables(
-    compiled: CompiledRule, data: Entries, found: Sequence[Found], base: str
+    compiled: CompiledRule, data: Entries, found: Sequence[Found], base: str, whole: pl.DataFrame
 ) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame] | None:
     """One rule's episodes, clauses and evidence over all slices, numbered through."""
     episodes_parts, evidence_parts, base_number = [], [], 0
@@ -105,7 +106,7 @@ def _rule_tables(
     raw = pl.concat(episodes_parts)
     evidence = pl.concat(evidence_parts).with_columns(rule_id=pl.lit(rule.id))
     entry = raw["entry"].to_numpy()
-    share = _share(raw, evidence, data)
+    share = _share(raw, evidence, data, whole)
     partition_names = [data.dictionary[c].gather(data.codes[c][entry]).cast(pl.String) for c in rule.per]
     peers = _Peers(compiled, data, found)
     clauses = describe(compiled, raw, evidence, peers.percentile, base)
@@ -131,7 +132,15 @@ def _rule_tables(
     return episodes, clauses.table, evidence
 
 
-def _share(raw: pl.DataFrame, evidence: pl.DataFrame, data: Entries) -> pl.Series:
+def _whole(data: Entries) -> pl.DataFrame:
+    """``turnover`` and number of entries (``all``) of every account, by its code."""
+    accounts = data.codes["account_id"]
+    return pl.DataFrame(
+        {"turnover": np.bincount(accounts, weights=data.values["amount_base"]), "all": np.bincount(accounts)}
+    )
+
+
+def _share(raw: pl.DataFrame, evidence: pl.DataFrame, data: Entries, whole: pl.DataFrame) -> pl.Series:
     """Of each episode: the part of its subject's turnover, else of its entries, that is evidence."""
     accounts, amounts = data.codes["account_id"], data.values["amount_base"]
     rows = evidence.select("number", "entry").unique(maintain_order=True)
@@ -143,11 +152,9 @@ def _share(raw: pl.DataFrame, evidence: pl.DataFrame, data: Entries) -> pl.Serie
         .group_by("number")
         .agg(value=pl.col("amount").sum(), entries=pl.len())
     )
-    all_entries = np.bincount(accounts)
-    turnover = np.bincount(accounts, weights=amounts)
-    account = subjects["account"].to_numpy()
-    joined = subjects.join(proof, on="number", how="left", maintain_order="left").with_columns(
-        turnover=pl.Series(turnover[account]), all=pl.Series(all_entries[account])
+    joined = pl.concat(
+        [subjects.join(proof, on="number", how="left", maintain_order="left"), whole[subjects["account"]]],
+        how="horizontal",
     )
     by_value = pl.col("value").fill_null(0) / pl.col("turnover")
     by_number = pl.col("entries").fill_null(0) / pl.col("all")

@@ -200,7 +200,9 @@ def test_completion_is_offered(tmp_path: Path) -> None:
 def test_train_score_and_detect_with_the_model(tmp_path: Path) -> None:
     fintel("synth", "feed", "--accounts", 4000, "--days", 150, "--seed", 9, folder=tmp_path)
     fintel("feed", "add", "feed", folder=tmp_path)
-    told = json.loads(fintel("train", "--known-by", "2026-06-01", "--no-mlflow", "--json", folder=tmp_path).stdout)
+    told = json.loads(
+        fintel("train", "--known-by", "2026-06-01", "--champion", "--no-mlflow", "--json", folder=tmp_path).stdout
+    )
     ways = told["evaluation"]["rankings"]
     assert told["champion"] and {"rules", "model", "both"} <= set(ways)
     scored = json.loads(fintel("score", "-n", 5, "--json", folder=tmp_path).stdout)

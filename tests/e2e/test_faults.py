@@ -419,6 +419,24 @@ def test_a_number_that_is_both_a_rank_and_an_account_is_not_guessed(bank: Bank) 
         assert find_alert(lake, "x").alert == find_alert(lake, first["alert_id"]).alert == first
 
 
+def test_a_corrected_mapping_does_not_count_a_file_twice(bank: Bank) -> None:
+    bank.read(day(1), day(2), day(3))
+    bank.mapping = MAPPING.replace("          creditor_country: {column: country, optional: true}\n", "")
+    with pytest.raises(FeedError, match="read before by another version") as caught:
+        bank.read_file(bank.folder / "feed1.csv")
+    assert "remove lake" in (caught.value.hint or "")
+    assert bank.table("transactions").height == 3
+
+
+def test_a_mapping_corrected_after_everything_was_refused_is_read(bank: Bank) -> None:
+    bank.mapping = MAPPING.replace("%Y-%m-%dT", "%d/%m/%YT").replace('"%Y-%m-%d"]', '"%d/%m/%Y"]')
+    (first,) = bank.read(day(1), day(2), day(3))
+    assert (first.accepted, first.rejected) == (0, 3)
+    bank.mapping = MAPPING
+    (second,) = bank.read_file(bank.folder / "feed1.csv")
+    assert second.accepted == 3
+
+
 def test_wrong_settings_are_named(tmp_path: Path) -> None:
     from fintel import config
 
