@@ -1,7 +1,7 @@
 """The measures of the shipped rules side by side: our kernels, polars ``rolling``, DuckDB windows, and the floor.
 
     python benchmarks/windows.py                          10 million payments, 25 rules and all rules
-    python benchmarks/windows.py --payments 1_000_000 --folder /tmp/bench --only kernels,floor
+    python benchmarks/windows.py --payments 1_000_000 --folder bench-data --only kernels,floor
 
 Every contender runs alone in a process of its own, one after the other, in one run: on a machine that
 others use too, ratios within a run say more than seconds. Making the feed and reading it into a lake

@@ -154,6 +154,9 @@ def sniff(
             say(f"wrote {output}; read it, then: fintel feed add {path} --mapping {output}")
         for doubt in proposal.doubts:
             say(f"unsure: {doubt}")
+        unused = [g.name or f"column {g.position}" for g in proposal.guesses if g.target is None]
+        if unused:
+            say(f"not used: {', '.join(unused)}; if one of them matters (an account, a time), add it to the mapping")
 
 
 @app.command()

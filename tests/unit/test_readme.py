@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -45,3 +46,15 @@ def test_every_public_name_is_there() -> None:
         assert getattr(fintel, name) is not None
     with pytest.raises(AttributeError):
         fintel.nothing  # noqa: B018
+
+
+def test_no_placeholder_is_left_and_the_demo_is_the_demo(readme: str, root: Path) -> None:
+    assert "@@" not in readme
+    shown = re.findall(r"\$ make demo\n(.*?)```", readme, re.DOTALL)[0]
+    manifest = json.loads((root / "data" / "synthetic" / "manifest.json").read_text(encoding="utf-8"))
+    assert f"transactions: {manifest['rows']['transactions']:,} rows read" in shown
+
+
+def test_the_number_of_rules_in_the_readme_is_counted(readme: str, root: Path) -> None:
+    rules = [p for p in (root / "rules").glob("*/*.yaml") if p.name != "pack.yaml" and p.parent.name != "lists"]
+    assert f"{len(rules)} rules on" in readme
