@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -17,10 +18,11 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Outcome:
-    """What one process did. ``seconds`` are those it measured itself; ``all_seconds`` its whole life."""
+    """What one process did. ``ended`` is empty if it finished, else why not; ``seconds`` are those it
+    measured itself, ``all_seconds`` its whole life."""
 
     name: str
-    finished: bool
+    ended: str
     all_seconds: float
     processor_seconds: float
     peak_mb: float
@@ -43,18 +45,21 @@ def run(name: str, script: Path, arguments: Sequence[str], timeout: float) -> Ou
         out = Path(folder) / "out.json"
         begun = time.perf_counter()
         process = subprocess.Popen([sys.executable, str(script), *arguments, "--out", str(out)])
-        clock = threading.Timer(timeout, process.kill)
-        clock.start()
+        late = threading.Timer(timeout, process.kill)
+        late.start()
         _, status, usage = os.wait4(process.pid, 0)
-        clock.cancel()
+        late.cancel()
         took = time.perf_counter() - begun
         process.returncode = os.waitstatus_to_exitcode(status)
         told = json.loads(out.read_text()) if process.returncode == 0 else {}
-    if process.returncode not in (0, -9):
+    ended = ""
+    if process.returncode == -signal.SIGKILL:
+        ended = f"not finished after {took:.0f} s" if took >= timeout else f"ended by the system after {took:.0f} s"
+    elif process.returncode != 0:
         raise SystemExit(f"{name} failed with exit code {process.returncode}")
     return Outcome(
         name=name,
-        finished=process.returncode == 0,
+        ended=ended,
         all_seconds=round(took, 2),
         processor_seconds=round(usage.ru_utime + usage.ru_stime, 2),
         peak_mb=round(usage.ru_maxrss / (1 << 20 if sys.platform == "darwin" else 1 << 10)),

@@ -75,7 +75,7 @@ def _all(given: argparse.Namespace, folder: Path, wanted: list[str]) -> dict[str
                 ]  # fmt: skip
                 outcomes.append(run(name, HERE / "contenders.py", arguments, given.timeout))
             agreement = _agreement({n: pl.read_parquet(p) for n, p in values.items() if p.is_file()})
-        _print(outcomes, agreement, given.timeout)
+        _print(outcomes, agreement)
         results["sets"].append({"outcomes": [o.as_dict() for o in outcomes], "agreement": agreement})
     return results
 
@@ -104,7 +104,7 @@ def _agreement(values: dict[str, pl.DataFrame]) -> list[str]:
     return lines
 
 
-def _print(outcomes: list[Outcome], agreement: list[str], timeout: float) -> None:
+def _print(outcomes: list[Outcome], agreement: list[str]) -> None:
     known = {o.name: o for o in outcomes}
     facts = next((o.facts for o in outcomes if o.facts), {})
     print(f"\n{facts.get('rules', '?')} rules, {facts.get('measures', '?')} measures, {os.cpu_count()} cores")
@@ -114,9 +114,9 @@ def _print(outcomes: list[Outcome], agreement: list[str], timeout: float) -> Non
     for outcome in outcomes:
         total = sum(s for stage, s in outcome.seconds.items() if not stage.startswith("of which"))
         stages = ", ".join(f"{stage} {s:.1f}" for stage, s in outcome.seconds.items())
-        if not outcome.finished:
-            total, stages = outcome.all_seconds, f"not finished after {timeout:g} s"
-        least = "" if outcome.finished else ">"
+        if outcome.ended:
+            total, stages = outcome.all_seconds, outcome.ended
+        least = ">" if outcome.ended else ""
         ratios = [f"{least}{total / by:.2f}" if by else "" for by in (base, ours)]
         print(
             f"{WHAT[outcome.name]:38} {total:9.1f} {ratios[0]:>9} {ratios[1]:>9} {outcome.processor_seconds:8.1f} "

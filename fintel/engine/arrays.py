@@ -7,7 +7,9 @@ equality a small integer. A row of twelve codes, four values and two hundred mas
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,10 +21,13 @@ from fintel.domain.schema import ENTRIES, MONEY_UNITS, Type
 from fintel.engine import order
 
 Ints = npt.NDArray[np.int64]
+_Counts = tuple[Ints, Ints]
 #: Masks in a word.
 BITS = 64
-#: Entries in a batch: enough to keep every core busy, few enough to stay small beside the arrays.
-BATCH_ROWS = 500_000
+#: Entries in a batch, and batches at once beside the one that is being read: enough to keep every core
+#: busy, few enough to stay small beside the arrays.
+BATCH_ROWS = 250_000
+BATCHES_AT_ONCE = 2
 
 #: Stands for null among integers that become codes.
 _NULL = np.iinfo(np.int64).min
@@ -133,8 +138,14 @@ def load(
     types |= {f"v {name}": np.int64 for name in values}
     types |= {f"c {name}": np.int32 if name in categories else np.int64 for name in codes}
     room = _Room(2 * payments_in_order.size, types, len(masks))
-    for batch in frame.collect_batches(chunk_size=BATCH_ROWS, engine="streaming"):
-        room.add(batch, _evaluate(batch, masks, shared))
+    with ThreadPoolExecutor(BATCHES_AT_ONCE, thread_name_prefix="fintel-load") as pool:
+        waiting: deque[Future[_Counts]] = deque()
+        for batch in frame.collect_batches(chunk_size=BATCH_ROWS, engine="streaming"):
+            waiting.append(pool.submit(room.fill, room.reserve(batch.height), batch, masks, shared))
+            if len(waiting) > BATCHES_AT_ONCE:
+                room.count(waiting.popleft().result())
+        while waiting:
+            room.count(waiting.popleft().result())
     time, row_numbers, side = (room.array(f" {name}") for name in ("time", "row", "side"))
     coded: dict[str, npt.NDArray[np.int32]] = {}
     dictionary: dict[str, pl.Series] = {}
@@ -171,25 +182,38 @@ class _Room:
         self._arrays = {name: np.empty(size, type) for name, type in types.items()}
         self._arrays |= {name: np.zeros(size, np.int64) for name in self.words}
 
-    def add(self, batch: pl.DataFrame, masks: pl.DataFrame) -> None:
-        """Take a batch's own columns, and its masks as bits."""
-        end = self._used + batch.height
-        if end > self._size:
+    def reserve(self, rows: int) -> slice:
+        """Places for the next so many rows."""
+        here = slice(self._used, self._used + rows)
+        if here.stop > self._size:
             raise ValueError("entries of payments that are not in order")
+        self._used = here.stop
+        return here
+
+    def fill(self, here: slice, batch: pl.DataFrame, masks: Sequence[pl.Expr], parts: Mapping[str, pl.Expr]) -> _Counts:
+        """Put a batch's columns, and its masks as bits, in their places; how many each mask selects and cannot decide.
+
+        Batches have places of their own, so several threads may fill at once.
+        """
         for name in self._columns:
             column = batch[name]
             if column.dtype == pl.UInt32 and name.startswith("c "):
                 column = column.cast(pl.Int32).fill_null(-1)
-            self._arrays[name][self._used : end] = column.to_numpy()
-        for number, mask in enumerate(masks.get_columns()):
-            self.undecided[number] += mask.null_count()
+            self._arrays[name][here] = column.to_numpy()
+        selected, undecided = np.zeros_like(self.selected), np.zeros_like(self.undecided)
+        for number, mask in enumerate(_evaluate(batch, masks, parts).get_columns()):
+            undecided[number] = mask.null_count()
             chosen = mask.fill_null(value=False)
-            rows = int(chosen.sum())
-            if rows:
-                self.selected[number] += rows
-                word = self._arrays[self.words[number // BITS]][self._used : end]
+            selected[number] = int(chosen.sum())
+            if selected[number]:
+                word = self._arrays[self.words[number // BITS]][here]
                 order.set_bits(word, chosen.to_numpy().view(np.uint8), number % BITS)
-        self._used = end
+        return selected, undecided
+
+    def count(self, counts: _Counts) -> None:
+        """Add a batch's counts."""
+        self.selected += counts[0]
+        self.undecided += counts[1]
 
     def array(self, name: str) -> npt.NDArray[Any]:
         """What is in a column, or in a word of masks, by now."""
