@@ -148,9 +148,7 @@ def polars(job: Work, given: argparse.Namespace, clock: Clock) -> tuple[Values, 
                 some = base.filter(mine, pl.any_horizontal(needed), *[pl.col(c).is_not_null() for c in by])
                 some = some.sort(*by, "booked_at", "side", "transaction_id").drop("transaction_id")
             for number, ((span, offset), asked) in enumerate(job.windows(per).items(), start=1):
-                say(
-                    f"polars: {', '.join(per)}, bucket {bucket + 1} of {buckets}, window {number}: {len(asked)} measures"
-                )
+                say(f"polars: {', '.join(per)}, bucket {bucket + 1}/{buckets}, window {number}: {len(asked)} measures")
                 with clock.lap("windows"):
                     values += _rolling(some, by, sample_flag(per), span, offset, asked, name_of)
     return values, {"buckets": buckets}

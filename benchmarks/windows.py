@@ -23,6 +23,8 @@ from processes import Outcome, run
 
 HERE = Path(__file__).resolve().parent
 ORDER = ("floor", "kernels", "detect", "polars", "duckdb")
+#: The stage that computes the windows and nothing else.
+ALONE = {"kernels": "sweep", "polars": "windows", "duckdb": "windows"}
 WHAT = {
     "floor": "read the columns, sort once",
     "kernels": "fintel: masks, order, sweeps",
@@ -122,6 +124,11 @@ def _print(outcomes: list[Outcome], agreement: list[str]) -> None:
             f"{WHAT[outcome.name]:38} {total:9.1f} {ratios[0]:>9} {ratios[1]:>9} {outcome.processor_seconds:8.1f} "
             f"{outcome.peak_mb:8,} {outcome.load:5.1f}  {stages}"
         )
+    alone = {name: known[name].seconds.get(stage) for name, stage in ALONE.items() if name in known}
+    least = alone.get("kernels")
+    if least:
+        others = [f"{name} {s:.1f} s ({s / least:.1f} times)" for name, s in alone.items() if s and name != "kernels"]
+        print(f"windows alone, conditions and order given: ours {least:.1f} s, {', '.join(others)}")
     for line in agreement:
         print(line)
 
