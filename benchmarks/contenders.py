@@ -149,8 +149,13 @@ def polars(job: Work, given: argparse.Namespace, clock: Clock) -> tuple[Values, 
                 some = some.sort(*by, "booked_at", "side", "transaction_id").drop("transaction_id")
             for number, ((span, offset), asked) in enumerate(job.windows(per).items(), start=1):
                 say(f"polars: {', '.join(per)}, bucket {bucket + 1}/{buckets}, window {number}: {len(asked)} measures")
+                # A count of different values costs every row of every window: on as few rows as can be.
+                apart: dict[str, list[Asked]] = {}
+                for a in asked:
+                    apart.setdefault(a.where if a.window.kind == "distinct" else "", []).append(a)
                 with clock.lap("windows"):
-                    values += _rolling(some, by, sample_flag(per), span, offset, asked, name_of)
+                    for together in apart.values():
+                        values += _rolling(some, by, sample_flag(per), span, offset, together, name_of)
     return values, {"buckets": buckets}
 
 
@@ -177,8 +182,13 @@ def _rolling(
             name = f"{column} {mask}" if kind != "distinct" else f"d {column} {mask}"
             source = f"c_{column}" if kind == "distinct" else f"v_{column}"
             value = pl.col("booked_at").to_physical() if column == "booked_at" else pl.col(source)
+            if kind == "distinct":
+                # Null counts as one more value: taken off again where the window has one.
+                inputs[f"null {name}"] = (~pl.col(mask)).cast(pl.UInt8)
+            elif kind in ("first", "last") and column != "booked_at":
+                name, value = f"at {mask}", pl.int_range(pl.len(), dtype=pl.Int64)
             inputs[name] = pl.when(mask).then(value)
-        outputs[f"r{a.number}"] = _aggregate(kind, column, pl.col(name))
+        outputs[f"r{a.number}"] = _aggregate(kind, name)
     needed = pl.any_horizontal({name_of[t] for a in asked for t in (a.anchor, a.where)})
     rows = frame.lazy().filter(needed).with_columns(e.alias(n) for n, e in inputs.items()).collect()
     rolled = rows.rolling("booked_at", period=f"{span}us", offset=f"-{span + offset}us", group_by=by).agg(
@@ -193,6 +203,9 @@ def _rolling(
         value = pl.col(f"r{a.number}").cast(pl.Float64)
         if a.window.column == "booked_at":
             value = (at - pl.col(f"r{a.number}")) / DAY
+        elif a.window.kind in ("first", "last"):
+            source = rows[f"v_{a.window.column}"]
+            value = pl.lit(source).gather(pl.col(f"r{a.number}")) / scale_of(a.window.column)
         elif is_number(a.window.column) and a.window.kind != "distinct":
             value = value / scale_of(a.window.column)
         chosen = joined.filter(flag, name_of[a.anchor])
@@ -200,16 +213,16 @@ def _rolling(
     return found
 
 
-def _aggregate(kind: str, column: str, of: pl.Expr) -> pl.Expr:
-    if kind in ("count", "sum"):
-        return of.sum()
+def _aggregate(kind: str, name: str) -> pl.Expr:
+    """Plain aggregates of plain columns only: anything else inside ``agg`` copies every window's rows."""
+    of = pl.col(name)
     if kind == "distinct":
-        return of.drop_nulls().n_unique()
-    if kind in ("first", "last"):
-        if column == "booked_at":  # in order of time, so the first is the least
-            return of.min() if kind == "first" else of.max()
-        return of.drop_nulls().first() if kind == "first" else of.drop_nulls().last()
-    return {"min": of.min, "max": of.max, "mean": of.mean, "std": of.std}[kind]()
+        return of.n_unique().cast(pl.Int64) - pl.col(f"null {name}").max().fill_null(0)
+    # Rows are in order of time, so the first is the least time, or the least row number.
+    return {
+        "count": of.sum, "sum": of.sum, "min": of.min, "max": of.max, "mean": of.mean, "std": of.std,
+        "first": of.min, "last": of.max,
+    }[kind]()  # fmt: skip
 
 
 # -- DuckDB

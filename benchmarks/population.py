@@ -21,8 +21,6 @@ from fintel.store.lake import Lake
 
 #: Payments of one own account a day, measured on a population of 5,000 accounts over a year.
 PER_ACCOUNT_DAY = 0.373
-#: One partition in so many is compared between contenders.
-SAMPLED = 199
 PERS = (("account_id",), ("account_id", "counterparty_id"), ("device_id", "counterparty_id"))
 
 
@@ -59,9 +57,10 @@ def sample_flag(per: tuple[str, ...]) -> str:
     return f"sampled_{PERS.index(per)}"
 
 
-def entries_file(store: Path) -> Path:
+def entries_file(store: Path, sampled: int) -> Path:
     """Entries of a lake as Parquet: columns of ``entries`` with ``row``, keyword mentions, and sample flags.
 
+    One partition in ``sampled`` is a sample.
     A sampled entry is the only one of its partition at its instant: there, windows that end with
     the instant (SQL, polars) and windows that end with the entry (ours) are the same.
     """
@@ -90,7 +89,7 @@ def entries_file(store: Path) -> Path:
                 for k in named
             )
         for per in PERS:
-            chosen = (pl.col(per[0]).hash(seed=7) % SAMPLED == 0) & pl.all_horizontal(
+            chosen = (pl.col(per[0]).hash(seed=7) % sampled == 0) & pl.all_horizontal(
                 pl.col(c).is_not_null() for c in per
             )
             instants = rows.filter(chosen).group_by(*per, "booked_at").agg(pl.len(), pl.col("row").first())

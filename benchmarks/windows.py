@@ -46,6 +46,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=0, help="of our sweeps and of DuckDB; 0 is one a core")
     parser.add_argument("--memory", type=int, default=8, help="DuckDB's memory limit in GB")
     parser.add_argument("--timeout", type=float, default=1800, help="seconds after which a contender is ended")
+    parser.add_argument("--sampled", type=int, default=199, help="compare one partition in so many (default: 199)")
     parser.add_argument("--save", action="store_true", help="write results/windows.json")
     given = parser.parse_args()
     wanted = [name for name in ORDER if name in given.only.split(",")]
@@ -63,7 +64,7 @@ def main() -> None:
 
 def _all(given: argparse.Namespace, folder: Path, wanted: list[str]) -> dict[str, Any]:
     store = lake(folder, given.payments, given.days, given.seed)
-    entries = entries_file(store)
+    entries = entries_file(store, given.sampled)
     results: dict[str, Any] = {"cores": os.cpu_count(), "payments": given.payments, "sets": []}
     for rules in (int(number) for number in given.rules.split(",")):
         with tempfile.TemporaryDirectory(dir=folder) as scratch:
