@@ -125,7 +125,7 @@ def test_rules_list_show_check_test(home: Path) -> None:
     shown = fintel("rules", "show", rules[0]["rule"], folder=home).stdout
     assert "anchor:" in shown and rules[0]["indicators"].split(", ")[0] in shown
     fintel("rules", "check", folder=home)
-    assert "passed, 0 failed" in fintel("rules", "test", "scam", folder=home).stderr
+    assert "passed, 0 failed" in fintel("rules", "test", "scam-compound", folder=home).stderr
     assert "did you mean" in fintel("rules", "show", rules[0]["rule"][:-1], folder=home, code=2).stderr
 
 

@@ -18,7 +18,7 @@ from fintel.rules.model import KeywordList, Library, ValueList
 from fintel.rules.runner import detect_tables
 from fintel.rules.testing import run_case
 
-PACKS = {"ml-general": 16, "labour": 6, "scam": 5}
+PACKS = {"ml-general": 16, "labour": 6, "scam-compound": 5}
 #: Rules that must give an answer on feeds with accounts, times, amounts and nothing else.
 BARE = {"pass-through", "fan-in", "fan-out", "gather-scatter", "dormant-then-burst", "round-amounts"}
 BARE_COLUMNS = {
