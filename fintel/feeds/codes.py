@@ -37,6 +37,7 @@ DEBIT_CREDIT = 21
 FLAG = 22
 NO_SUCH_TIME = 23
 BAD_TRUTH = 24
+DEGREES = 25
 
 REASONS: dict[int, Reason] = {
     MISSING: Reason("{column} is required and empty", "map another column or a constant, or have the source fill it"),
@@ -100,6 +101,10 @@ REASONS: dict[int, Reason] = {
         "{column} does not exist on the clock of the stated time zone (clocks went forward)", "check 'time_zone'"
     ),
     BAD_TRUTH: Reason("{column} is not yes or no", "map the source's words to true and false under 'values'"),
+    DEGREES: Reason(
+        "{column} is no place on earth: latitudes go to 90, longitudes to 180 degrees",
+        "check that latitude and longitude are not exchanged and are decimal degrees; or say 'unreadable: null'",
+    ),
 }
 
 

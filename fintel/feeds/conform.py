@@ -19,7 +19,11 @@ from fintel.feeds.rates import convert_within
 from fintel.feeds.values import Value, failing, no_code
 
 _SIDES = ("account_id", "name", "agent", "country")
-_COUNTRIES = frozenset({"country", "debtor_country", "creditor_country", "merchant_country", "place_country"})
+_COUNTRIES = frozenset(
+    {"country", "debtor_country", "creditor_country", "merchant_country", "place_country", "ip_country"}
+)
+#: Degrees beyond which there is no place.
+_DEGREES = {"latitude": 90, "place_latitude": 90, "longitude": 180, "place_longitude": 180}
 _CURRENCIES = frozenset({"currency", "base"})
 _NAMES = frozenset({"name", "given_name", "family_name", "debtor_name", "creditor_name", "merchant_name"})
 _NO_REFERENCE = ("NOTPROVIDED", "NONREF", "NOT PROVIDED")
@@ -292,7 +296,7 @@ def _typed(
     if column.type is Type.INT:
         return values.integer(text)
     if column.type is Type.FLOAT:
-        return values.floating(text, decimal, thousands)
+        return values.floating(text, decimal, thousands, _DEGREES.get(name))
     if column.type is Type.BOOL:
         return values.truth(text)
     if column.values:

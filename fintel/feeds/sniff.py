@@ -231,11 +231,13 @@ def _by_content(target: str, content: Content) -> float:
         return 1.0 if content.formats else 0.7 if content.epoch else 0.0
     if target == "_time":
         return 1.0 if content.times and not content.formats else 0.0
+    if target in ("place_latitude", "place_longitude"):
+        return 1.0 if content.number and not content.whole else 0.0
     if target in ("amount", "_debit", "_credit"):
         return 1.0 if content.number and not (content.formats and content.whole) else 0.0
     if target == "currency":
         return 1.0 if content.currency else 0.0
-    if target in ("debtor_country", "creditor_country"):
+    if target in ("debtor_country", "creditor_country", "ip_country"):
         return 1.0 if content.country else 0.0
     if target == "_flag":
         return 1.0 if content.distinct <= 3 and not content.number else 0.0
@@ -246,7 +248,7 @@ def _by_content(target: str, content: Content) -> float:
         return 1.0 if content.whole and content.length == 4 else 0.0
     if target in ("instrument", "channel"):
         return 0.9 if content.distinct <= 40 and not content.number and not dated else 0.0
-    if target.endswith("name") or target == "remittance_information":
+    if target.endswith("name") or target in ("remittance_information", "relationship"):
         return 0.0 if content.number or dated or content.iban else 0.9
     decimals = content.number and not content.whole
     return 0.0 if decimals or (bool(content.formats) and not content.whole) else 0.95

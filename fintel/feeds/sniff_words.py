@@ -137,6 +137,17 @@ INSTRUMENT = (
 CHANNEL = ("channel", "payment channel", "source channel", "kanal", "canal", "canale")
 DEVICE = ("device", "device id", "deviceid", "device fingerprint")
 IP = ("ip", "ip address", "ipaddress", "ip addr")
+IP_COUNTRY = ("ip country", "ip geo country", "ip location country", "login country")
+RELATIONSHIP = (
+    "relationship", "relationship to beneficiary", "relationship to receiver", "beneficiary relationship",
+    "beziehung", "verwandtschaft", "lien de parente", "parentesco", "relacion", "relazione",
+)  # fmt: skip
+# Bare 'lat' and 'long' may be the customer's home: not taken.
+LATITUDE = ("place latitude", "merch lat", "merchant latitude", "atm latitude", "terminal latitude", "branch latitude")
+LONGITUDE = (
+    "place longitude", "merch long", "merchant longitude", "atm longitude", "terminal longitude",
+    "branch longitude",
+)  # fmt: skip
 PLACE = (
     "branch",
     "branch id",
@@ -166,8 +177,9 @@ PAYMENT: dict[str, tuple[str, ...]] = {
     "creditor_name": CREDITOR_NAME, "debtor_agent": DEBTOR_AGENT, "creditor_agent": CREDITOR_AGENT,
     "debtor_country": DEBTOR_COUNTRY, "creditor_country": CREDITOR_COUNTRY, "remittance_information": TEXT,
     "merchant_name": MERCHANT, "merchant_category_code": MCC, "instrument": INSTRUMENT, "channel": CHANNEL,
-    "device_id": DEVICE, "ip_address": IP, "place_id": PLACE, "end_to_end_id": END_TO_END, "uetr": UETR,
-    "_label": LABEL,
+    "device_id": DEVICE, "ip_address": IP, "ip_country": IP_COUNTRY, "relationship": RELATIONSHIP,
+    "place_id": PLACE, "place_latitude": LATITUDE, "place_longitude": LONGITUDE,
+    "end_to_end_id": END_TO_END, "uetr": UETR, "_label": LABEL,
 }  # fmt: skip
 
 #: Beginning of a word that says what moved the value, and of one that says how.

@@ -183,7 +183,8 @@ class _Page:
         plain = (
             "transaction_id", "debtor_name", "creditor_name", "debtor_agent", "creditor_agent", "debtor_country",
             "creditor_country", "remittance_information", "merchant_name", "merchant_category_code", "device_id",
-            "ip_address", "place_id", "end_to_end_id", "uetr",
+            "ip_address", "ip_country", "relationship", "place_id", "place_latitude", "place_longitude",
+            "end_to_end_id", "uetr",
         )  # fmt: skip
         for target in plain:
             guess = self._by.get(target)

@@ -150,10 +150,14 @@ def integer(text: pl.Expr) -> Value:
     return Value(pl.when(good).then(value), failing((text.is_not_null() & ~good, codes.BAD_NUMBER)), text)
 
 
-def floating(text: pl.Expr, decimal: str, thousands: str | None) -> Value:
-    """A finite float."""
+def floating(text: pl.Expr, decimal: str, thousands: str | None, most: float | None = None) -> Value:
+    """A finite float, at most ``most`` away from zero."""
     plain, bad = number_text(text, decimal, thousands)
-    return Value(plain.cast(pl.Float64, strict=False), failing((bad, codes.BAD_NUMBER)), text)
+    value = plain.cast(pl.Float64, strict=False)
+    wrong = [(bad, codes.BAD_NUMBER)]
+    if most is not None:
+        wrong.append((value.abs() > most, codes.DEGREES))
+    return Value(value, failing(*wrong), text)
 
 
 def truth(text: pl.Expr) -> Value:

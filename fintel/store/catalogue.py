@@ -31,6 +31,9 @@ FILE_NAME = "catalogue.duckdb"
 PATIENCE_SECONDS = 1.0
 FORMAT = "fintel lake"
 VERSION = "1"
+#: Fingerprints of tables that lacked nothing but optional columns: such lakes are read, those columns empty.
+#: Made before payments and parties had coordinates, and payments ``ip_country`` and ``relationship``.
+EARLIER = ("a3b9dc4e53741636",)
 #: A catalogue under construction; becomes ``FILE_NAME`` in one step.
 MAKING = re.compile(re.escape(FILE_NAME) + r"\.new-[0-9]+(?:\.wal)?")
 
@@ -148,7 +151,13 @@ class Catalogue:
         """Open to write; no other process may look or write until ``close``."""
         connection = _connect(folder / FILE_NAME, writing=True)
         try:
-            return cls._checked(folder / FILE_NAME, connection)
+            catalogue = cls._checked(folder / FILE_NAME, connection)
+            if _meta(connection).get("schema") in EARLIER:
+                # From now on files have columns that the program which made the lake does not know.
+                with catalogue.transaction():
+                    connection.execute("DELETE FROM main.meta WHERE key = 'schema'")
+                    connection.execute("INSERT INTO main.meta VALUES ('schema', ?)", [schema_fingerprint()])
+            return catalogue
         except BaseException:
             connection.close()
             raise
@@ -227,7 +236,7 @@ class Catalogue:
                 location=path,
                 hint="read the feeds again into a new lake, or use the program that wrote it",
             )
-        if meta.get("schema") != schema_fingerprint():
+        if meta.get("schema") not in (schema_fingerprint(), *EARLIER):
             raise StoreError(
                 "the lake's tables have other columns than this program's",
                 location=path,

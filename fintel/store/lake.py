@@ -171,7 +171,7 @@ class Lake:
     def frames(self, table: str) -> Iterator[pl.DataFrame]:
         """Visible rows of a table, one file at a time: bounded memory."""
         for path in self.files(table):
-            yield pl.read_parquet(path, glob=False, hive_partitioning=False)
+            yield fit(pl.read_parquet(path, glob=False, hive_partitioning=False), _STORED[table])
 
     def feed(self, feed_id: str, target: str) -> FeedRow | None:
         """What a feed added to a table, if it was read."""
@@ -330,8 +330,8 @@ class Lake:
     def _scan(self, files: Sequence[DataFile], table: Table) -> pl.LazyFrame:
         if not files:
             return empty(table).lazy()
-        paths = [self.path / f.path for f in files]
-        return pl.scan_parquet(paths, schema=polars_schema(table), glob=False, hive_partitioning=False)
+        paths, shape = [self.path / f.path for f in files], polars_schema(table)  # old files may lack columns
+        return pl.scan_parquet(paths, schema=shape, missing_columns="insert", glob=False, hive_partitioning=False)
 
     def _sweep(self) -> None:
         """Remove files that no row names, unless a reader may still look at them."""

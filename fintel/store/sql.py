@@ -198,13 +198,20 @@ def _view_files(connection: duckdb.DuckDBPyConnection, table: Table, files: tupl
     """Make a view of Parquet files; give the spellings under which DuckDB must be let at them."""
     if files:
         patterns = [_literal_pattern(path) for path in files]
-        body = f"SELECT * FROM read_parquet([{', '.join(map(_text, patterns))}], hive_partitioning=false)"
+        found = (pl.scan_parquet(path, glob=False, hive_partitioning=False).collect_schema() for path in files)
+        lacking = any(len(columns) < len(table.columns) for columns in found)  # as an earlier program wrote them
+        read = f"[{', '.join(map(_text, patterns))}], hive_partitioning=false, union_by_name={str(lacking).lower()}"
+        body = f"{_nothing(table)} UNION ALL BY NAME " * lacking + f"SELECT * FROM read_parquet({read})"
     else:
-        columns = (f"NULL::{DUCKDB_TYPES[c.type]} AS {_name(c.name)}" for c in table.columns)
-        body = f"SELECT {', '.join(columns)} WHERE false"
+        body = _nothing(table)
         patterns = []
     connection.execute(f"CREATE VIEW {_name(table.name)} AS {body}")
     return iter({*map(str, files), *patterns})
+
+
+def _nothing(table: Table) -> str:
+    columns = (f"NULL::{DUCKDB_TYPES[c.type]} AS {_name(c.name)}" for c in table.columns)
+    return f"SELECT {', '.join(columns)} WHERE false"
 
 
 def _view_rows(connection: duckdb.DuckDBPyConnection, table: Table, rows: pl.DataFrame) -> None:

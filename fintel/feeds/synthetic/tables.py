@@ -32,13 +32,15 @@ SOURCE = "synthetic"
 BOOKED, PENDING, REJECTED, RETURNED, REVERSAL = range(5)
 _STATUS = ("booked", "pending", "rejected", "returned", "reversal")
 _MASK40 = (1 << 40) - 1
+#: Optional columns that this population's feed does not have, as most feeds do not.
+LEFT_OUT = frozenset({"place_latitude", "place_longitude", "latitude", "longitude", "ip_country", "relationship"})
 _ASCII = str.maketrans({"ü": "u", "ö": "o", "ä": "a", "é": "e", "í": "i", "á": "a", "ó": "o", "ú": "u", "ñ": "n"})
 
 
 def columns_of(table: Table) -> tuple[str, ...]:
-    """Columns of a canonical table that a feed carries: not provenance, not what reading computes."""
-    computed = {c.name for c in PROVENANCE} | {"amount_base"}
-    return tuple(c for c in table.names if c not in computed)
+    """Columns of a canonical table that the feed carries: not provenance, not what reading computes."""
+    absent = {c.name for c in PROVENANCE} | {"amount_base"} | LEFT_OUT
+    return tuple(c for c in table.names if c not in absent)
 
 
 def strings(values: list[str | None]) -> pl.Series:
