@@ -31,7 +31,7 @@ from fintel.domain.run_schema import (
 )
 
 __all__ = [
-    "ACCOUNTS", "ALERTS", "BOOKKEEPING", "CANONICAL", "CHANNELS", "CLAUSES", "DIRECTIONS", "ENTRIES", "EPISODES",
+    "ACCOUNTS", "AGE_BANDS", "ALERTS", "BOOKKEEPING", "CANONICAL", "CHANNELS", "CLAUSES", "DIRECTIONS", "ENTRIES", "EPISODES",
     "EVIDENCE", "FEEDS", "HOLDINGS", "IDENTIFIERS", "IDENTIFIER_TYPES", "INSTRUMENTS", "INTEL", "KINDS", "LABELS",
     "MONEY_SCALE", "MONEY_UNITS", "PARTIES", "PROVENANCE", "QUARANTINE", "RATES", "REASONS", "RULE_RESULTS", "RUNS",
     "RUN_TABLES", "STATUSES", "TABLES", "TRANSACTIONS", "Column", "Sensitivity", "Table", "Type",
@@ -46,6 +46,7 @@ INSTRUMENTS = (
 STATUSES = ("booked", "pending", "rejected", "returned", "reversed", "reversal")
 KINDS = ("person", "organisation", "institution", "unknown")
 DIRECTIONS = ("in", "out")
+AGE_BANDS = ("under 18", "18-24", "25-34", "35-44", "45-54", "55-64", "65+")
 
 _P = Sensitivity.PERSONAL
 _X = Sensitivity.PROTECTED
@@ -281,25 +282,44 @@ ENTRIES = Table(
         _c("place_id", Type.STRING, "Branch, ATM, agent or kiosk"),
         _c("place_city", Type.STRING, "City of that place"),
         _c("place_country", Type.STRING, "ISO 3166-1 alpha-2"),
+        _c("place_latitude", Type.FLOAT, "The payment's, else that of the city if the gazetteer has it", unit="°"),
+        _c("place_longitude", Type.FLOAT, "As place_latitude", unit="°"),
         _c("device_id", Type.STRING, "Device that ordered it", sensitivity=_P),
         _c("ip_address", Type.STRING, "Address that ordered it", sensitivity=_P),
+        _c("ip_country", Type.STRING, "Country of that address, ISO 3166-1 alpha-2"),
+        _c("relationship", Type.STRING, "Declared relationship to the other side, as the feed has it", sensitivity=_P),
         _c("counterparty_id", Type.STRING, "Account on the other side, else 'name:…', else empty (cash)"),
         _c("counterparty_name", Type.STRING, "Name on the other side", sensitivity=_P),
         _c("counterparty_agent", Type.STRING, "Bank or agent on the other side"),
         _c("counterparty_country", Type.STRING, "Country on the other side: the payment's, else its account's"),
         _c("counterparty_kind", Type.STRING, "What the other side is, if described", values=KINDS),
         _c("counterparty_age", Type.INT, "Age of the other side's holder on that day, if described", unit="years"),
+        _c("counterparty_industry", Type.STRING, "Line of business of the other side's holder, if described"),
+        _c("counterparty_age_days", Type.INT, "Days since the other side's account was opened, on that day", unit="days"),
+        _c("counterparty_is_own", Type.BOOL, "Whether both accounts have one holder; empty if either holder is unknown"),
+        _c("counterparty_intel", Type.BOOL, "As account_intel, of the other side"),
+        _c("account_name", Type.STRING, "Name on this side: the payment's, else the account's, else the holder's", sensitivity=_P),
         _c("account_agent", Type.STRING, "Bank or agent of this side"),
         _c("account_country", Type.STRING, "Country of this side: the payment's, else the account's"),
         _c("account_kind", Type.STRING, "What the holder is", values=KINDS),
         _c("account_product", Type.STRING, "What kind of account it is"),
         _c("account_age_days", Type.INT, "Days since it was opened, on that day", unit="days"),
+        _c("account_intel", Type.BOOL, "Whether partners named the account or an identifier of its holder; empty if they told nothing"),
         _c("party_id", Type.STRING, "Holder of this side"),
         _c("party_age", Type.INT, "Age of the holder on that day", unit="years"),
+        _c("party_age_band", Type.STRING, "Age of the holder on that day", values=AGE_BANDS),
         _c("party_city", Type.STRING, "Home city of the holder", sensitivity=_P),
         _c("party_occupation", Type.STRING, "Declared occupation of the holder", sensitivity=_P),
         _c("party_industry", Type.STRING, "Line of business of the holder"),
         _c("party_income", Type.MONEY, "Declared yearly income, base currency", unit="base", sensitivity=_P),
+        _c("party_address", Type.STRING, "Street, number and city of the holder: letters and digits, lower case", sensitivity=_P),
+        _c("party_phone", Type.STRING, "Main phone of the holder: digits only", sensitivity=_P),
+        _c("party_email", Type.STRING, "Main e-mail of the holder, lower case", sensitivity=_P),
+        _c("shared_address", Type.INT, "Parties that share the holder's address, the holder included; empty without one, and above 50", unit="parties"),
+        _c("shared_phone", Type.INT, "The same for phones", unit="parties"),
+        _c("shared_email", Type.INT, "The same for e-mails", unit="parties"),
+        _c("shared_device", Type.INT, "The same for devices", unit="parties"),
+        _c("home_distance_km", Type.FLOAT, "From the holder's home to the place; by coordinates, else by cities in the gazetteer", unit="km"),
     ),
 )
 

@@ -16,12 +16,13 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from fintel.domain.schema import ACCOUNTS, PARTIES, TRANSACTIONS, Sensitivity
+from fintel.domain.schema import ACCOUNTS, IDENTIFIERS, INTEL, PARTIES, TRANSACTIONS, Sensitivity
 from fintel.features.catalog import BY_NAME, FAMILIES, FEATURES, reference
 from fintel.features.entries import ENTRIES_SQL
 from fintel.features.recipes import MASKS, Direct, Measure, Quotient
 from fintel.features.windows import account_features
 from fintel.frames import fit
+from fintel.store.catalogue import columns_sql
 
 START = datetime(2024, 1, 1, tzinfo=UTC)
 DAYS = 450
@@ -189,6 +190,8 @@ def test_features_equal_naive_sql(seed: int) -> None:
     for name, frame in tables.items():
         database.register(f"_{name}", frame.to_arrow())
         database.execute(f"create table {name} as select * from _{name}")
+    for table in (IDENTIFIERS, INTEL):
+        database.execute(f"create table {table.name} ({columns_sql(table)})")
     # What stands as of the moment: nothing later, reversals included.
     database.execute("delete from transactions where booked_at >= ?", [moment])
     database.execute(f"create table e as {ENTRIES_SQL}")
