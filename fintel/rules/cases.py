@@ -15,19 +15,16 @@ from fintel.domain.schema import (
     ACCOUNTS,
     DIRECTIONS,
     ENTRIES,
+    IDENTIFIERS,
+    INTEL,
     PARTIES,
-    PROVENANCE,
     RATES,
     TRANSACTIONS,
-    Column,
-    Sensitivity,
-    Table,
-    Type,
 )
 from fintel.errors import Diagnostic, Location, did_you_mean
-from fintel.frames import fit, polars_schema
 from fintel.rules.fields import Fields, as_number
 from fintel.rules.model import Rule
+from fintel.rules.records import Row, Value, frame_of, keyed_rows, listed_rows, typed
 from fintel.rules.source import Findings, Node, Scalar, Sequence, bounded, read
 from fintel.rules.source import Mapping as Keys
 
@@ -38,19 +35,21 @@ _OWN_KEYS = ("at", "account", "direction", "amount", "currency", "counterparty",
 _CARRIED = (
     "channel", "instrument", "purpose_code", "remittance_information", "merchant_name",
     "merchant_category_code", "merchant_country", "place_id", "place_city", "place_country",
-    "device_id", "ip_address",
+    "device_id", "ip_address", "ip_country", "relationship",
 )  # fmt: skip
+_COORDINATES = ("place_latitude", "place_longitude")
 ENTRY_KEYS = (
     *_OWN_KEYS,
     *_CARRIED,
+    *_COORDINATES,
     *(f"account_{s}" for s in _SIDES),
     *(f"counterparty_{s}" for s in _SIDES),
 )
-_CASE_KEYS = ("name", "near_miss", "base", "rates", "defaults", "accounts", "parties", "entries", "expect", "note")
+_CASE_KEYS = (
+    "name", "near_miss", "base", "rates", "defaults", "accounts", "parties", "identifiers", "intel", "entries",
+    "expect", "note",
+)  # fmt: skip
 _OFFSET = re.compile(r"([+-])(\d{2}):(\d{2})")
-_PROVENANCE = {c.name for c in PROVENANCE}
-Value = str | int | float | bool | Decimal | date | datetime | None
-Row = dict[str, Value]
 
 
 @dataclass(frozen=True)
@@ -64,7 +63,8 @@ class Expectation:
 
 @dataclass(frozen=True)
 class Case:
-    """Canonical tables (``transactions``, ``accounts``, ``parties``, ``rates``) and an expectation."""
+    """Canonical tables (``transactions``, ``accounts``, ``parties``, ``rates``; ``identifiers`` and
+    ``intel`` where the case gives them) and an expectation."""
 
     rule_id: str
     name: str
@@ -151,10 +151,15 @@ class _Builder:
             near_miss=near_miss,
             base=base,
             tables={
-                "transactions": self._frame(payments, TRANSACTIONS),
-                "accounts": self._frame(self._profiles("accounts", ACCOUNTS), ACCOUNTS),
-                "parties": self._frame(self._profiles("parties", PARTIES), PARTIES),
-                "rates": self._frame(rate_rows, RATES),
+                "transactions": frame_of(payments, TRANSACTIONS),
+                "accounts": frame_of(keyed_rows(fields, "accounts", ACCOUNTS), ACCOUNTS),
+                "parties": frame_of(keyed_rows(fields, "parties", PARTIES), PARTIES),
+                "rates": frame_of(rate_rows, RATES),
+            }
+            | {
+                table.name: frame_of(rows, table)
+                for table in (IDENTIFIERS, INTEL)
+                if (rows := listed_rows(fields, table.name, table)) is not None
             },
             expect=expect,
             location=fields.node.span.location,
@@ -163,11 +168,6 @@ class _Builder:
     def _wrong(self, message: str, node: Node | None, hint: str | None = None) -> None:
         place = node.span if node is not None else self.fields.node.span
         self.findings.add("R063", message, place, hint)
-
-    def _frame(self, rows: list[Row], table: Table) -> pl.DataFrame:
-        for number, row in enumerate(rows, start=1):
-            row |= {"source": "case", "feed_id": "case", "source_file": "case", "source_row": number}
-        return fit(pl.DataFrame(rows, schema=polars_schema(table), orient="row"), table)
 
     # -- what happened
 
@@ -271,6 +271,7 @@ class _Builder:
             "status": "booked",
         }
         payment |= {name: text(name) for name in _CARRIED}
+        payment |= {name: self._typed(row[name], name) for name in _COORDINATES if name in row}
         for part in _SIDES:
             payment[f"{own}_{part}"] = text(f"account_{part}")
             payment[f"{other}_{part}"] = text(f"counterparty_{part}")
@@ -280,6 +281,9 @@ class _Builder:
                 hint = did_you_mean(str(value), values) or f"one of: {', '.join(values)}"
                 self._wrong(f"'{name}' is never '{value}'", row.get(name), hint)
         return payment
+
+    def _typed(self, node: Scalar, name: str) -> Value:
+        return typed(node, TRANSACTIONS[name], self.findings)
 
     def _decimal(self, node: Scalar) -> Decimal:
         try:
@@ -300,50 +304,6 @@ class _Builder:
             return None
         minutes = int(match[2]) * 60 + int(match[3])
         return -minutes if match[1] == "-" else minutes
-
-    # -- who it happened to
-
-    def _profiles(self, name: str, table: Table) -> list[Row]:
-        (key,) = table.key
-        allowed = {
-            c.name: c
-            for c in table.columns
-            if c.name not in _PROVENANCE and c.name != key and c.sensitivity is not Sensitivity.PROTECTED
-        }
-        rows: list[Row] = []
-        for who, node in self.fields.mapping(name) or ():
-            if not isinstance(node, Keys):
-                self._wrong(f"'{who.value}' takes {{column: value}}", node)
-                continue
-            row: Row = {key: who.value}
-            if table is ACCOUNTS:
-                row["holding"] = "own"
-            for column, value in node:
-                if column.value not in allowed:
-                    message = f"table {name} has no column '{column.value}' for a case"
-                    self._wrong(message, column, did_you_mean(column.value, allowed))
-                elif isinstance(value, Scalar):
-                    row[column.value] = self._typed(value, allowed[column.value])
-                else:
-                    self._wrong(f"'{column.value}' takes a single value", value)
-            rows.append(row)
-        return rows
-
-    def _typed(self, node: Scalar, column: Column) -> Value:
-        if node.empty:
-            return None
-        if column.values and node.value not in column.values:
-            hint = f"one of: {', '.join(column.values)}"
-            self._wrong(f"'{column.name}' is never '{node.value}'", node, hint)
-        try:
-            if column.type is Type.DATE:
-                return date.fromisoformat(node.value)
-            if column.type is Type.MONEY:
-                return Decimal(node.value).quantize(Decimal("0.00001"))
-        except (ValueError, InvalidOperation):
-            self._wrong(f"'{node.value}' is no {column.type} for '{column.name}'", node)
-            return None
-        return node.value
 
     # -- what the rule must say
 
