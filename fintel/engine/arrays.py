@@ -29,6 +29,9 @@ BITS = 64
 BATCH_ROWS = 250_000
 BATCHES_AT_ONCE = 2
 
+#: A float (degrees, kilometres) becomes an integer of a millionth.
+FLOAT_UNITS = 1_000_000
+
 #: Stands for null among integers that become codes.
 _NULL = np.iinfo(np.int64).min
 _NUMERIC = {Type.INT, Type.DATE, Type.TIMESTAMP, Type.BOOL}
@@ -59,6 +62,13 @@ class Entries:
     def __len__(self) -> int:
         return int(self.time.size)
 
+    def translated(self, column: str, other: str) -> Ints:
+        """For each code of ``column``, the code that ``other`` has for the same text, or -1; and -1 last, for null."""
+        mine, theirs = self.dictionary[column].cast(pl.String), self.dictionary[other].cast(pl.String)
+        known = pl.DataFrame({"text": theirs}).with_row_index("code").filter(pl.col("text").is_not_null())
+        found = pl.DataFrame({"text": mine}).join(known, on="text", how="left", maintain_order="left")["code"]
+        return np.append(found.cast(pl.Int64).fill_null(-1).to_numpy(), -1)
+
     def mask(self, index: int, rows: npt.NDArray[Any] | None = None) -> npt.NDArray[np.uint8]:
         """One mask as 0/1 bytes, for all entries or for some rows."""
         word = self.words[index // BITS]
@@ -67,7 +77,8 @@ class Entries:
 
 def scale_of(column: str) -> int:
     """What divides a column's integers to give its value."""
-    return MONEY_UNITS if ENTRIES[column].type is Type.MONEY else 1
+    kind = ENTRIES[column].type
+    return MONEY_UNITS if kind is Type.MONEY else FLOAT_UNITS if kind is Type.FLOAT else 1
 
 
 def _as_integer(column: str) -> pl.Expr:
@@ -76,6 +87,8 @@ def _as_integer(column: str) -> pl.Expr:
         return pl.col(column).to_physical().cast(pl.Int64)
     if kind in (Type.TIMESTAMP, Type.DATE):
         return pl.col(column).to_physical().cast(pl.Int64)
+    if kind is Type.FLOAT:
+        return (pl.col(column) * FLOAT_UNITS).round().cast(pl.Int64)
     return pl.col(column).cast(pl.Int64)
 
 

@@ -262,26 +262,37 @@ def highest_by_partition(values: Array, anchors: Array, starts: Array) -> tuple[
 
 
 @_jit
-def selected_rows(mask: Array, lo: Array, hi: Array, limit: int) -> tuple[Array, Array, Array]:
-    """Rows that each window selects, at most ``limit`` of them, the latest first to be kept.
+def largest_group(codes: Array, size: int, weights: Array, lo: Array, hi: Array) -> Array:
+    """Largest total weight of one code in each window: int64 (m,). Codes: int32 in 0 … size-1; negative = null.
 
-    Returns ``rows``: int32 (all windows one after another, ascending within each), ``offsets``:
-    int64 (m + 1,), and ``counts``: int64 (m,), how many there are in truth.
+    A binary tree over the codes holds the larger of each pair, so that a row that comes or goes
+    costs the height of the tree. Empty windows give 0; weights must not be negative.
     """
-    m = lo.size
-    counts = np.zeros(m, np.int64)
-    offsets = np.zeros(m + 1, np.int64)
-    for k in range(m):
-        for i in range(lo[k], hi[k]):
-            counts[k] += mask[i]
-        offsets[k + 1] = offsets[k] + min(counts[k], limit)
-    rows = np.empty(offsets[m], np.int32)
-    for k in range(m):
-        place = offsets[k + 1] - 1
-        i = hi[k] - 1
-        while place >= offsets[k]:
-            if mask[i]:
-                rows[place] = i
-                place -= 1
-            i -= 1
-    return rows, offsets, counts
+    out = np.empty(lo.size, np.int64)
+    leaves = 1
+    while leaves < size:
+        leaves *= 2
+    tree = np.zeros(2 * leaves, np.int64)
+    a = 0
+    b = 0
+    for k in range(lo.size):
+        while a < min(b, lo[k]):
+            if codes[a] >= 0:
+                node = leaves + codes[a]
+                tree[node] -= weights[a]
+                while node > 1:
+                    node //= 2
+                    tree[node] = max(tree[2 * node], tree[2 * node + 1])
+            a += 1
+        if lo[k] >= b:
+            a = b = lo[k]
+        while b < hi[k]:
+            if codes[b] >= 0:
+                node = leaves + codes[b]
+                tree[node] += weights[b]
+                while node > 1:
+                    node //= 2
+                    tree[node] = max(tree[2 * node], tree[2 * node + 1])
+            b += 1
+        out[k] = tree[1]
+    return out

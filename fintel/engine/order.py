@@ -115,43 +115,16 @@ def selected(word: Array, number: int) -> Array:
 
 
 @_jit
-def _after(time: Array, first: int, last: int, moment: int) -> int:
-    """First row of [first, last) that is later than a moment, else ``last``."""
-    while first < last:
-        middle = (first + last) // 2
-        if time[middle] <= moment:
-            first = middle + 1
-        else:
-            last = middle
-    return first
-
-
-@_jit
-def window_bounds(time: Array, starts: Array, anchors: Array, span: int, offset: int) -> tuple[Array, Array]:
-    """Bounds of the windows (t - offset - span, t - offset], rows after the anchor left out.
-
-    ``time``: int64 (n,) µs; ``starts``: int32 (n,) first row of each row's partition;
-    ``anchors``: int32 (m,), in any order. Returns ``lo, hi``: int32 (m,), half-open ranges of rows.
-    """
-    m = anchors.size
-    lo = np.empty(m, np.int32)
-    hi = np.empty(m, np.int32)
-    for k in range(m):
-        row = anchors[k]
-        end = time[row] - offset
-        hi[k] = _after(time, starts[row], row + 1, end)
-        lo[k] = _after(time, starts[row], hi[k], end - span)
-    return lo, hi
-
-
-@_jit
 def window_ranks(
-    rows: Array, times: Array, time: Array, starts: Array, anchors: Array, span: int, offset: int
+    rows: Array, times: Array, time: Array, starts: Array, anchors: Array, span: int, offset: int, before: int
 ) -> tuple[Array, Array]:
-    """The windows of ``window_bounds``, counted in the rows that some mask selects.
+    """The windows (t - offset - span, t - offset] of anchors, counted in the rows that some mask selects.
 
-    ``rows``: int32 (k,), ascending, and ``times``: int64 (k,), theirs; the others as in
-    ``window_bounds``. Returns ``lo, hi``: int32 (m,), the half-open range of each window in ``rows``. Neither
+    ``rows``: int32 (k,), ascending, and ``times``: int64 (k,), theirs, in µs; ``time``: int64 (n,);
+    ``starts``: int32 (n,), first row of each row's partition; ``anchors``: int32 (m,), ascending. Rows
+    after the anchor are left out, and with ``before`` 1 (else 0) the anchor itself.
+
+    Returns ``lo, hi``: int32 (m,), the half-open range of each window in ``rows``. Neither
     ever decreases, and the cost is k + m: rows that the mask leaves out cost nothing.
     """
     m = anchors.size
@@ -163,10 +136,48 @@ def window_ranks(
         row = anchors[i]
         start = starts[row]
         end = time[row] - offset
-        while b < rows.size and rows[b] <= row and (rows[b] < start or times[b] <= end):
+        while b < rows.size and rows[b] + before <= row and (rows[b] < start or times[b] <= end):
             b += 1
         while a < b and (rows[a] < start or times[a] <= end - span):
             a += 1
         lo[i] = a
         hi[i] = b
+    return lo, hi
+
+
+@_jit
+def matched_ranks(
+    keys: Array,
+    rows: Array,
+    times: Array,
+    wanted: Array,
+    anchors: Array,
+    moments: Array,
+    span: int,
+    offset: int,
+    before: int,
+) -> tuple[Array, Array]:
+    """``window_ranks`` among the rows that have the anchor's key.
+
+    ``keys``: int64 (k,), ascending, ``rows`` ascending within a key; ``wanted``: int64 (m,), ascending,
+    ``anchors`` ascending within one. A negative key is nobody's. A key holds one partition only.
+    """
+    m = anchors.size
+    lo = np.empty(m, np.int32)
+    hi = np.empty(m, np.int32)
+    a = 0
+    b = 0
+    for i in range(m):
+        key = wanted[i]
+        end = moments[i] - offset
+        while b < keys.size and (
+            keys[b] < key or (keys[b] == key and rows[b] + before <= anchors[i] and times[b] <= end)
+        ):
+            b += 1
+        while a < b and (keys[a] < key or times[a] <= end - span):
+            a += 1
+        lo[i] = a
+        hi[i] = b
+        if key < 0:
+            lo[i] = hi[i]
     return lo, hi

@@ -13,33 +13,53 @@ from typing import Any, TypeVar, cast
 import numpy as np
 import numpy.typing as npt
 
-from fintel.engine import kernels, order
+from fintel.engine import order
 from fintel.engine.arrays import BITS, Entries
+from fintel.engine.values import KINDS, Window, evaluate
 
 V = TypeVar("V")
 Floats = npt.NDArray[np.float64]
 Rows = npt.NDArray[np.int32]
 Mask = npt.NDArray[np.uint8]
+#: Pairs of columns: the anchor's and the others', which must be equal.
+Same = tuple[tuple[str, str], ...]
 
-KINDS = ("count", "sum", "min", "max", "mean", "std", "distinct", "first", "last")
-_DAY = 86_400_000_000
+__all__ = ["KINDS", "Measure", "Selection", "Slice", "Step", "Window", "partition", "summable"]
 #: Rows in a slice, about: small enough to stay in cache, large enough to keep overheads away.
 SLICE_ROWS = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """Entries of a mask before which, within ``span`` µs, stand ``at_least`` of another selection."""
+
+    mask: int
+    after: Selection
+    span: int
+    at_least: int = 1
+    same: Same = ()
+
+
+#: What selects entries: a mask by its index, or a step of a chain.
+Selection = int | Step
 
 
 @dataclass(frozen=True, slots=True)
 class Measure:
     """One number at an anchor: ``kind`` of ``column`` over (t - offset - span, t - offset].
 
-    ``mask`` is the index of the mask that selects rows; ``span`` and ``offset`` are microseconds.
-    ``first`` and ``last`` of ``booked_at`` are in days before the anchor.
+    ``mask`` selects rows; ``span`` and ``offset`` are microseconds. ``first`` and ``last`` of
+    ``booked_at`` are in days before the anchor. ``same`` keeps the rows that equal the anchor in
+    some columns; ``of`` is what ``top`` adds up, nothing for a count.
     """
 
     kind: str
     column: str
-    mask: int
+    mask: Selection
     span: int
     offset: int = 0
+    same: Same = ()
+    of: str = ""
 
 
 @dataclass
@@ -76,75 +96,72 @@ class Slice:
             return self.time
         return self._once(("values", column), lambda: summable(self.entries.values[column][self.rows]))
 
-    def anchors(self, mask: int) -> Rows:
-        """Rows that a mask selects, ascending."""
-        return self._once(
-            ("anchors", mask), lambda: cast("Rows", order.selected(self._word(mask // BITS), mask % BITS))
+    def anchors(self, selection: Selection) -> Rows:
+        """Rows that are selected, ascending."""
+        if isinstance(selection, Step):
+            return self._once(("anchors", selection), lambda: self._linked(selection))
+        word, bit = selection // BITS, selection % BITS
+        return self._once(("anchors", selection), lambda: cast("Rows", order.selected(self._word(word), bit)))
+
+    def _linked(self, step: Step) -> Rows:
+        window = self.window(step.after, step.mask, step.span, 0, step.same, before=1)
+        return self.anchors(step.mask)[window.in_order(window.hi - window.lo) >= step.at_least]
+
+    def window(
+        self, selection: Selection, anchors: Selection, span: int, offset: int, same: Same = (), before: int = 0
+    ) -> Window:
+        """Where the windows of anchors lie among the rows of a selection.
+
+        ``same``: only rows that equal the anchor; ``before``: 1 leaves the anchor itself out.
+        """
+        key = ("window", selection, anchors, span, offset, same, before)
+        return self._once(key, lambda: self._find(selection, anchors, span, offset, same, before))
+
+    def _find(self, chosen: Selection, at: Selection, span: int, offset: int, same: Same, before: int) -> Window:
+        rows, anchors = self.anchors(chosen), self.anchors(at)
+        if not same:
+            times = self._once(("times", chosen), lambda: self.time[rows])
+            lo, hi = order.window_ranks(rows, times, self.time, self.starts, anchors, span, offset, before)
+            return Window((chosen, ()), rows, times, lo, hi, None)
+        keys, rows, times, wanted, sequence = self._once(
+            ("keys", chosen, at, same), lambda: self._match(rows, anchors, same)
         )
+        ordered = anchors[sequence]
+        lo, hi = order.matched_ranks(
+            keys, rows, times, wanted[sequence], ordered, self.time[ordered], span, offset, before
+        )
+        return Window((chosen, at, same), rows, times, lo, hi, sequence)
 
-    def bounds(self, anchors: Rows, span: int, offset: int) -> tuple[Rows, Rows]:
-        """Window bounds at some rows, as half-open ranges of rows of the slice."""
-        return cast("tuple[Rows, Rows]", order.window_bounds(self.time, self.starts, anchors, span, offset))
+    def _match(self, rows: Rows, anchors: Rows, same: Same) -> tuple[Any, ...]:
+        """Rows and anchors by what must be equal: a number for each set of values in each partition."""
+        theirs, mine = np.zeros(rows.size, np.int64), np.zeros(anchors.size, np.int64)
+        for here, there in (*same, ("", "")):
+            if here:
+                a, b = self._entry_codes(there, rows), self._entry_codes(here, anchors)
+                if here != there:
+                    a = self.entries.translated(there, here)[a]
+            else:  # the partition itself
+                a, b = self.starts[rows].astype(np.int64), self.starts[anchors].astype(np.int64)
+            # Numbered anew with each column, so that the product cannot leave 64 bits.
+            _, joint = np.unique(np.concatenate((theirs, mine)), return_inverse=True)
+            width = np.int64(max(a.max(initial=-1), b.max(initial=-1)) + 1)
+            known_a, known_b = (a >= 0) & (theirs >= 0), (b >= 0) & (mine >= 0)
+            theirs = np.where(known_a, joint[: rows.size] * width + a, -1)
+            mine = np.where(known_b, joint[rows.size :] * width + b, -1)
+        kept = np.flatnonzero(theirs >= 0)
+        kept = kept[np.argsort(theirs[kept], kind="stable")]
+        return theirs[kept], rows[kept], self.time[rows[kept]], mine, np.argsort(mine, kind="stable")
 
-    def measure(self, measure: Measure, anchors_of: int) -> Floats:
-        """A measure at the anchors of a mask: float64 (m,), NaN where there is no value."""
-        return self._once((measure, anchors_of), lambda: cast("Floats", self._evaluate(measure, anchors_of)))
+    def _entry_codes(self, column: str, rows: Rows) -> npt.NDArray[np.int64]:
+        return self.entries.codes[column][self.rows[rows]].astype(np.int64)
 
-    def _evaluate(self, measure: Measure, anchors_of: int) -> Any:
-        # Only the rows that the mask selects are looked at; windows are ranges of their numbers.
-        kind, column, mask = measure.kind, measure.column, measure.mask
-        lo, hi = self._ranks(mask, anchors_of, measure.span, measure.offset)
-        if kind == "count":
-            return (hi - lo).astype(np.float64)
-        if kind == "distinct":
-            codes = self.codes(column)
-            return kernels.distinct(codes[self.anchors(mask)], int(codes.max(initial=-1)) + 1, self._all(mask), lo, hi)
-        scale = self.entries.scales.get(column, 1)
-        if kind == "sum":
-            return self._sums(column, mask, lo, hi) / scale
-        if kind == "mean":
-            with np.errstate(invalid="ignore", divide="ignore"):
-                return self._sums(column, mask, lo, hi) / (hi - lo) / scale
-        values = self._picked(column, mask)
-        if kind in ("min", "max"):
-            best, found = kernels.extreme(values, self._all(mask), lo, hi, 1 if kind == "max" else -1)
-            return np.where(found, best / scale, np.nan)
-        if kind == "std":
-            spread, found = kernels.deviation(values, self._all(mask), lo, hi)
-            return np.where(found, spread / scale, np.nan)
-        if kind in ("first", "last"):
-            edge = np.append(values, 0)[hi - 1 if kind == "last" else lo]
-            at = self.time[self.anchors(anchors_of)]
-            return np.where(lo < hi, (at - edge) / _DAY if column == "booked_at" else edge / scale, np.nan)
-        raise ValueError(f"unknown kind of measure '{kind}'; one of {', '.join(KINDS)}")
+    def measure(self, measure: Measure, anchors_of: Selection) -> Floats:
+        """A measure at the anchors of a selection: float64 (m,), NaN where there is no value."""
+        return self._once((measure, anchors_of), lambda: evaluate(self, measure, anchors_of))
 
-    def _ranks(self, mask: int, anchors_of: int, span: int, offset: int) -> tuple[Rows, Rows]:
-        """Windows at the anchors as half-open ranges in the rows that a mask selects."""
-
-        def find() -> tuple[Rows, Rows]:
-            rows, anchors = self.anchors(mask), self.anchors(anchors_of)
-            times = self._picked("booked_at", mask)
-            return cast(
-                "tuple[Rows, Rows]", order.window_ranks(rows, times, self.time, self.starts, anchors, span, offset)
-            )
-
-        return self._once(("ranks", mask, anchors_of, span, offset), find)
-
-    def _picked(self, column: str, mask: int) -> npt.NDArray[np.int64]:
-        """Integers of a column at the rows that a mask selects."""
-        return self._once(("picked", column, mask), lambda: self.values(column)[self.anchors(mask)])
-
-    def _sums(self, column: str, mask: int, lo: Rows, hi: Rows) -> npt.NDArray[np.int64]:
-        """Exact integer sums over ranges of the rows that a mask selects."""
-
-        def add_up() -> npt.NDArray[np.int64]:
-            return np.concatenate(([0], np.cumsum(self._picked(column, mask))))
-
-        running = self._once(("running", column, mask), add_up)
-        return cast("npt.NDArray[np.int64]", running[hi] - running[lo])
-
-    def _all(self, mask: int) -> Mask:
-        return self._once(("all", mask), lambda: np.ones(self.anchors(mask).size, np.uint8))
+    def remembered(self, key: Hashable, make: Callable[[], V]) -> V:
+        """What ``make`` gives, made once for this slice."""
+        return self._once(key, make)
 
     def _once(self, key: Hashable, make: Callable[[], V]) -> V:
         if key not in self._cache:

@@ -7,15 +7,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 
 from fintel.domain.schema import Type
-from fintel.errors import Diagnostic, Location, RuleError, Severity, did_you_mean
+from fintel.errors import Diagnostic, Location, Severity, did_you_mean
 from fintel.rules.cases import case_findings
-from fintel.rules.expression import Expression, When, parse, parse_when
-from fintel.rules.model import PARTITION_COLUMNS, Library, Measure, Rule, ValueList
+from fintel.rules.checks_forms import check_budget, check_correlation, check_names, check_options, check_steps
+from fintel.rules.model import BETWEEN, GROUPS, PARTITION_COLUMNS, AmountList, Library, Measure, Rule, ValueList
+from fintel.rules.reading import Reading, read_expressions
+from fintel.rules.reading import finding as _found
 from fintel.rules.scope import PROTECTED, entry_columns
 from fintel.rules.source import Span, bounded
 from fintel.rules.syntax import COMPARISONS
@@ -25,78 +26,21 @@ NUMERIC = (Type.MONEY, Type.INT, Type.FLOAT)
 _PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
 _TECHNIQUE = re.compile(r"T\d{4}(\.\d{3})?")
 #: Kinds whose value means nothing when amounts of several currencies are mixed.
-_MIXING = ("sum", "mean", "std", "min", "max")
-
-
-@dataclass(frozen=True)
-class Reading:
-    """A rule with its expressions parsed, as far as they can be."""
-
-    rule: Rule
-    library: Library
-    anchor: Expression | None
-    wheres: dict[str, Expression]
-    when: When | None
-    errors: tuple[Diagnostic, ...] = field(default=())
-
-    @property
-    def expressions(self) -> Iterator[tuple[str, Part]]:
-        """Parts by the name of their place in the rule."""
-        if self.anchor is not None:
-            yield "anchor", self.anchor.part
-        for name, expression in self.wheres.items():
-            yield f"measures.{name}.where", expression.part
-        if self.when is not None:
-            yield "when", self.when.part
+_MIXING = ("sum", "mean", "std", "min", "max", "growth", "rising", "top")
+#: Kinds that say something about what lies between entries.
+_BETWEEN_KINDS = ("sum", "min", "max", "mean", "std", "growth", "rising")
 
 
 Check = Callable[[Reading], Iterator[Diagnostic]]
 
 
-def read_expressions(rule: Rule, library: Library) -> Reading:
-    """Parse every expression of a rule; what does not parse is in ``errors``."""
-    parameters = {name: p.default for name, p in rule.parameters.items()}
-    columns = entry_columns()
-    errors: list[Diagnostic] = []
-
-    def entry(text: str, part: str) -> Expression | None:
-        try:
-            return parse(text, columns=columns, parameters=parameters, lists=library.lists, location=rule.place(part))
-        except RuleError as error:
-            errors.extend(error.diagnostics)
-            return None
-
-    anchor = entry(rule.anchor, "anchor")
-    wheres = {}
-    for measure in rule.measures.values():
-        found = None if measure.where is None else entry(measure.where, f"measures.{measure.name}.where")
-        if found is not None:
-            wheres[measure.name] = found
-    when = None
-    try:
-        when = parse_when(rule.when, rule.measures, parameters, rule.place("when"))
-    except RuleError as error:
-        errors.extend(error.diagnostics)
-    return Reading(rule, library, anchor, wheres, when, tuple(errors))
-
-
 def rule_findings(rule: Rule, library: Library) -> tuple[Diagnostic, ...]:
-    """Everything wrong with one rule by itself."""
+    """Everything wrong with one rule by itself (for a correlation: and with the rules it names)."""
     reading = read_expressions(rule, library)
     found = [*reading.errors]
-    for check in RULE_CHECKS:
+    for check in RULE_CHECKS if rule.correlation is None else CORRELATION_CHECKS:
         found.extend(check(reading))
     return tuple(found)
-
-
-def _found(
-    code: str,
-    message: str,
-    place: Span | Location,
-    hint: str | None = None,
-    severity: Severity = Severity.ERROR,
-) -> Diagnostic:
-    return Diagnostic(code, message, place.location if isinstance(place, Span) else place, hint, severity)
 
 
 def check_citation(reading: Reading) -> Iterator[Diagnostic]:
@@ -141,7 +85,7 @@ def check_partition(reading: Reading) -> Iterator[Diagnostic]:
 def check_measures(reading: Reading) -> Iterator[Diagnostic]:
     """R045, R047: what a measure measures, and its name."""
     rule = reading.rule
-    if not rule.measures:
+    if not rule.observables:
         yield _found("R045", "the rule measures nothing", rule.place("measures"), 'sends: {count: "*", timespan: 7d}')
     for measure in rule.measures.values():
         if measure.name in rule.parameters:
@@ -153,6 +97,8 @@ def check_measures(reading: Reading) -> Iterator[Diagnostic]:
 def _measured_column(rule: Rule, measure: Measure) -> Iterator[Diagnostic]:
     place = rule.place(f"measures.{measure.name}.{measure.kind}")
     columns = entry_columns()
+    if measure.kind == "peers" or (measure.column in BETWEEN and measure.kind in _BETWEEN_KINDS):
+        return
     if measure.kind == "count":
         if measure.column != "*":
             yield _found("R045", "'count' counts entries: count: \"*\"", place, "distinct: counts different values")
@@ -163,12 +109,12 @@ def _measured_column(rule: Rule, measure: Measure) -> Iterator[Diagnostic]:
         hint = did_you_mean(measure.column, columns)
         yield _found("R022", f"no column '{measure.column}'", place, hint)
     elif not _measurable(measure.kind, measure.column, columns[measure.column]):
-        hint = "'distinct' counts different texts, numbers or days; the others take numbers"
+        hint = "'distinct', 'top' and 'hops' take texts, whole numbers or days; the others numbers"
         yield _found("R045", f"'{measure.kind}' cannot take '{measure.column}'", place, hint)
 
 
 def _measurable(kind: str, column: str, type: Type) -> bool:
-    if kind == "distinct":
+    if kind in ("distinct", "top", "hops"):
         return type in (Type.STRING, Type.INT, Type.DATE)
     if kind in ("first", "last") and column == "booked_at":
         return True
@@ -181,7 +127,8 @@ def check_mixed_currencies(reading: Reading) -> Iterator[Diagnostic]:
     for measure in rule.measures.values():
         filtered = reading.wheres.get(measure.name, None if measure.where else reading.anchor)
         fixed = "currency" in rule.per or (filtered is not None and "currency" in filtered.columns)
-        if measure.column == "amount" and measure.kind in _MIXING and not fixed:
+        mixed = "amount" in (measure.column, measure.of)
+        if mixed and measure.kind in _MIXING and not fixed:
             message = f"'{measure.kind}: amount' mixes currencies"
             place = rule.place(f"measures.{measure.name}.{measure.kind}")
             yield _found("R046", message, place, "take amount_base", Severity.WARNING)
@@ -191,6 +138,9 @@ def check_parameters(reading: Reading) -> Iterator[Diagnostic]:
     """R040, R041: unused parameters, defaults outside their range."""
     rule = reading.rule
     used = {name for _, part in reading.expressions for name in part.parameters}
+    used |= {s.at_least.removeprefix(":") for s in rule.steps.values()}
+    if rule.correlation is not None:
+        used.add(rule.correlation.at_least.removeprefix(":"))
     for parameter in rule.parameters.values():
         place = rule.place(f"parameters.{parameter.name}")
         if not reading.errors and parameter.name not in used:
@@ -208,6 +158,7 @@ def check_unused_measures(reading: Reading) -> Iterator[Diagnostic]:
     if reading.when is None:
         return
     named = set(reading.when.measures) | set(placeholders(rule.reason))
+    named |= {m.column for m in rule.measures.values() if m.kind == "peers"}
     for measure in rule.measures.values():
         if measure.name not in named:
             message = f"measure '{measure.name}' is used nowhere"
@@ -218,17 +169,19 @@ def check_currency(reading: Reading) -> Iterator[Diagnostic]:
     """R042: a threshold in a currency is converted to the base currency, ``amount`` is not."""
     rule = reading.rule
     money = {p.name for p in rule.parameters.values() if p.is_money}
-    in_payment_currency = {"amount"} | {m.name for m in rule.measures.values() if m.column == "amount"}
+    in_payment_currency = {"amount"} | {m.name for m in rule.measures.values() if "amount" in (m.column, m.of)}
+    amounts = {name for name, found in reading.library.lists.items() if isinstance(found, AmountList)}
     for place, part in reading.expressions:
-        for piece in part.walk():
-            parameters = piece.parameters & money
+        for piece in part.own():
+            listed = {name for p in piece.walk() for name in p.lists} & amounts
+            parameters = (piece.parameters & money) | {f"lookup(@{name})" for name in listed}
             compares = piece.operator.removeprefix("not ") in (*COMPARISONS, "between", "in", "%")
             if not compares or not parameters:
                 continue
             clash = sorted(piece.names & in_payment_currency)
             if clash or piece.operator == "%":
                 what = f"with '{clash[0]}'" if clash else "by '%'"
-                message = f"':{min(parameters)}' is in the base currency and cannot be compared {what}"
+                message = f"'{min(parameters)}' is in the base currency and cannot be compared {what}"
                 yield _found(
                     "R042", message, _within(rule, place, piece), "use amount_base, or a unit without currency"
                 )
@@ -243,7 +196,7 @@ def _within(rule: Rule, place: str, part: Part) -> Span | Location:
 def check_list_columns(reading: Reading) -> Iterator[Diagnostic]:
     """R031: a column looked up in a list of something else."""
     for place, part in reading.expressions:
-        for piece in part.walk():
+        for piece in part.own():
             if piece.operator not in ("in", "not in") or not piece.lists or piece.parts[0].name is None:
                 continue
             column = piece.parts[0].name
@@ -262,7 +215,9 @@ def _matches(column: str, listed: str) -> bool:
 def check_reason(reading: Reading) -> Iterator[Diagnostic]:
     """R050: placeholders of the reason are measures or parameters."""
     rule = reading.rule
-    known = [*rule.measures, *rule.parameters]
+    known = [*rule.observables, *rule.parameters]
+    if rule.correlation is not None:
+        known += [*GROUPS]
     place = rule.place("reason")
     for name in placeholders(rule.reason):
         if name not in known:
@@ -299,6 +254,18 @@ RULE_CHECKS: tuple[Check, ...] = (
     check_mixed_currencies,
     check_unused_measures,
     check_list_columns,
+    check_steps,
+    check_options,
+    check_names,
+    check_budget,
+)
+CORRELATION_CHECKS: tuple[Check, ...] = (
+    check_citation,
+    check_techniques,
+    check_parameters,
+    check_reason,
+    check_correlation,
+    check_budget,
 )
 
 

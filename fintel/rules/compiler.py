@@ -3,53 +3,113 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
 import polars as pl
 
 from fintel.domain.schema import ENTRIES, Type
 from fintel.engine.partition import Measure as Window
-from fintel.rules.expression import Clause, parse, parse_when
-from fintel.rules.model import Library, Measure, Parameter, Rule
+from fintel.engine.partition import Selection, Slice, Step
+from fintel.rules.expression import Clause, parse, parse_when, read_conditions
+from fintel.rules.model import AmountList, AnyList, Library, Measure, Parameter, Rule
+from fintel.rules.tree import Part
 
 #: Columns that rule expressions may use, and their types.
 COLUMNS: Mapping[str, Type] = {c.name: c.type for c in ENTRIES.columns}
+_COORDINATES = ("place_latitude", "place_longitude")
+_OF_CODES = ("distinct", "top", "hops")
+
+
+@dataclass(frozen=True)
+class Peers:
+    """What is usual among peers: a quantile of the highest ``of`` of each, over blocks of 30 days gone by."""
+
+    of: str
+    quantile: float
+    blocks: int
+    by: tuple[str, ...]
 
 
 @dataclass(frozen=True)
 class CompiledRule:
     """A rule ready to run.
 
-    ``anchor`` is a mask; ``windows`` are the engine's measures by name; ``guards`` are pairs of
-    masks (rows that a measure wants, and those of them that carry the value): where the first has
-    rows and the second none, the rule cannot tell. ``reads`` names, for the anchor (key '') and each
-    measure's filter, the masks that say where a column it reads is filled at all.
+    ``anchor`` selects entries; ``windows`` are the engine's measures over the partition's own entries,
+    ``twins`` those over the other side's, ``peers`` what other accounts do, each by the measure's name.
+    ``guards`` are pairs of masks (rows that a measure wants, and those of them that carry the value):
+    where the first has rows and the second none, the rule cannot tell. ``reads`` names, for the anchor
+    (key 'anchor'), each measure's filter and each step, the masks that say where a column it reads is
+    filled at all.
     """
 
     rule: Rule
     parameters: Mapping[str, float]
-    anchor: int
+    anchor: Selection
     windows: Mapping[str, Window]
+    twins: Mapping[str, Window]
+    peers: Mapping[str, Peers]
     guards: Mapping[str, tuple[int, int]]
+    filters: Mapping[str, int]
     reads: Mapping[str, Mapping[str, int]]
     when: pl.Expr
     clauses: tuple[Clause, ...]
 
     @property
+    def anchor_mask(self) -> int:
+        """The mask that the anchor lies in: its own, or that of the step that it is."""
+        return mask_of(self.anchor)
+
+    @property
     def masks(self) -> tuple[int, ...]:
         """Every mask that the rule's windows depend on."""
-        return tuple({self.anchor, *(w.mask for w in self.windows.values())})
+        selections = [self.anchor, *(w.mask for w in self.windows.values())]
+        return tuple(dict.fromkeys(mask for selection in selections for mask in masks_below(selection)))
+
+    @property
+    def measured(self) -> tuple[str, ...]:
+        """Names of all measures, in the order in which the rule has them."""
+        return self.rule.observables
 
     @property
     def reach(self) -> int:
-        """Microseconds that the furthest window reaches back."""
-        return max(w.span + w.offset for w in self.windows.values())
+        """Microseconds that the furthest window over the account's own entries reaches back."""
+        chain = 0
+        step = self.anchor
+        while isinstance(step, Step):
+            chain, step = chain + step.span, step.after
+        return max([chain, *(w.span + w.offset for w in self.windows.values())])
+
+    def window_of(self, name: str) -> tuple[int, int]:
+        """How many microseconds before the anchor a measure's window begins and ends."""
+        if name in self.peers:
+            return self.peers[name].blocks * 30 * 86_400_000_000, 0
+        window = self.windows.get(name) or self.twins[name]
+        return window.offset + window.span, window.offset
+
+    def observe(self, piece: Slice, given: Mapping[str, pl.Series]) -> pl.DataFrame:
+        """Every measure at the anchors in a slice; ``given``: those that other partitions answer."""
+        own = {name: piece.measure(window, self.anchor) for name, window in self.windows.items()}
+        frame = pl.DataFrame({name: given[name] if name in given else own[name] for name in self.measured})
+        return frame.fill_nan(None)
+
+
+def mask_of(selection: Selection) -> int:
+    """The mask that a selection is part of."""
+    return selection.mask if isinstance(selection, Step) else selection
+
+
+def masks_below(selection: Selection) -> tuple[int, ...]:
+    """Masks that decide a selection."""
+    return (selection.mask, *masks_below(selection.after)) if isinstance(selection, Step) else (selection,)
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What a run evaluates: masks, columns, mentions, and the rules on top of them."""
+    """What a run evaluates: masks, columns, mentions, and the rules on top of them.
+
+    ``correlations``: rules over the findings of others, with their parameters.
+    """
 
     rules: tuple[CompiledRule, ...]
     masks: tuple[pl.Expr, ...]
@@ -57,6 +117,7 @@ class Plan:
     codes: tuple[str, ...]
     mentions: frozenset[tuple[str, str]]
     unconverted: Mapping[str, str] = field(default_factory=dict)
+    correlations: tuple[tuple[Rule, Mapping[str, float]], ...] = ()
 
 
 def convert_parameter(parameter: Parameter, base: str, rates: Mapping[str, float], library: Library) -> float | None:
@@ -65,14 +126,35 @@ def convert_parameter(parameter: Parameter, base: str, rates: Mapping[str, float
     ``rates``: base currency for one unit, as of the run. Without one, the rounded threshold rates of
     the library serve (they are for thresholds only); without those, None.
     """
-    if not parameter.is_money or parameter.unit == base:
-        return parameter.default
-    if parameter.unit in rates:
-        return parameter.default * rates[parameter.unit]
+    return (
+        _in_base(parameter.default, parameter.unit, base, rates, library) if parameter.is_money else parameter.default
+    )
+
+
+def _in_base(amount: float, unit: str, base: str, rates: Mapping[str, float], library: Library) -> float | None:
+    if unit == base:
+        return amount
+    if unit in rates:
+        return amount * rates[unit]
     indicative = library.threshold_rates
-    if parameter.unit in indicative and base in indicative:
-        return parameter.default * indicative[parameter.unit] / indicative[base]
+    if unit in indicative and base in indicative:
+        return amount * indicative[unit] / indicative[base]
     return None
+
+
+def lists_in_base(library: Library, base: str, rates: Mapping[str, float]) -> dict[str, AnyList]:
+    """Lists with their amounts in the base currency; an amount that no rate converts is left out."""
+    lists = dict(library.lists)
+    for name, found in lists.items():
+        if isinstance(found, AmountList):
+            kept = []
+            for line in found.values:
+                money = len(line.unit) == 3 and line.unit.isupper()
+                value = _in_base(line.amount, line.unit, base, rates, library) if money else line.amount
+                if value is not None:
+                    kept.append(replace(line, amount=value, unit=base if money else line.unit))
+            lists[name] = replace(found, values=tuple(kept))
+    return lists
 
 
 def _microseconds(span: timedelta) -> int:
@@ -93,18 +175,25 @@ class _Masks:
         return self.by_text[text]
 
 
+@dataclass
+class _Needs:
+    """What the rules of a plan need of the entries."""
+
+    masks: _Masks = field(default_factory=_Masks)
+    mentions: set[tuple[str, str]] = field(default_factory=set)
+    values: set[str] = field(default_factory=lambda: {"amount_base"})
+    codes: set[str] = field(default_factory=lambda: {"account_id", "account_kind"})
+
+
 def compile_library(library: Library, *, base_currency: str, rates: Mapping[str, float] | None = None) -> Plan:
     """Compile every rule of a library.
 
     A rule with a money parameter that no rate converts is not compiled; ``Plan.unconverted`` says
     which currency is missing, and the run reports *cannot tell*.
     """
-    masks = _Masks()
-    compiled: list[CompiledRule] = []
+    needs, compiled, correlations = _Needs(), [], []
     unconverted: dict[str, str] = {}
-    mentions: set[tuple[str, str]] = set()
-    values: set[str] = {"amount_base"}
-    codes: set[str] = {"account_id", "account_kind"}
+    lists = lists_in_base(library, base_currency, rates or {})
     for rule in library.rules:
         parameters: dict[str, float] = {}
         for name, parameter in rule.parameters.items():
@@ -115,57 +204,143 @@ def compile_library(library: Library, *, base_currency: str, rates: Mapping[str,
                 parameters[name] = value
         if rule.id in unconverted:
             continue
-
-        reads: dict[str, dict[str, int]] = {}
-
-        def read(
-            text: str,
-            part: str,
-            rule: Rule = rule,
-            parameters: Mapping[str, float] = parameters,
-            reads: dict[str, dict[str, int]] = reads,
-        ) -> int:
-            expression = parse(
-                text, columns=COLUMNS, parameters=parameters, lists=library.lists, location=rule.place(part)
-            )
-            mentions.update(expression.mentions)
-            reads[part] = {c: masks.add(f"#{c} is filled", pl.col(c).is_not_null()) for c in sorted(expression.columns)}
-            return masks.add(expression.text, expression.polars)
-
-        anchor = read(rule.anchor, "anchor")
-        windows: dict[str, Window] = {}
-        guards: dict[str, tuple[int, int]] = {}
-        for measure in rule.measures.values():
-            wanted = anchor if measure.where is None else read(measure.where, f"measures.{measure.name}.where")
-            windows[measure.name], guards[measure.name] = _window(measure, wanted, masks)
-            if measure.kind == "distinct":
-                codes.add(measure.column)
-            elif measure.column not in ("*", "booked_at"):
-                values.add(measure.column)
-        codes.update(rule.per)
-        when = parse_when(rule.when, measures=tuple(rule.measures), parameters=parameters, location=rule.place("when"))
-        compiled.append(
-            CompiledRule(rule, parameters, anchor, windows, guards, reads, when.polars, tuple(when.clauses))
-        )
+        if rule.correlation is not None:
+            correlations.append((rule, parameters))
+        else:
+            compiled.append(_Compiler(rule, parameters, lists, needs).compile())
     return Plan(
         rules=tuple(compiled),
-        masks=tuple(masks.expressions),
-        values=tuple(sorted(values)),
-        codes=tuple(sorted(codes)),
-        mentions=frozenset(mentions),
+        masks=tuple(needs.masks.expressions),
+        values=tuple(sorted(needs.values)),
+        codes=tuple(sorted(needs.codes)),
+        mentions=frozenset(needs.mentions),
         unconverted=unconverted,
+        correlations=tuple(correlations),
     )
 
 
-def _window(measure: Measure, wanted: int, masks: _Masks) -> tuple[Window, tuple[int, int]]:
-    """The engine's measure, over rows that carry a value; and the guard that notices none do."""
-    carrying = wanted
-    if measure.column not in ("*", "booked_at"):
-        expression = masks.expressions[wanted] & pl.col(measure.column).is_not_null()
-        carrying = masks.add(f"#{wanted} and {measure.column} is not null", expression)
-    span, offset = _microseconds(measure.timespan), _microseconds(measure.offset)
-    column = measure.column
-    return Window(measure.kind, column, carrying, span, offset), (wanted, carrying)
+class _Compiler:
+    """Compiles one rule."""
+
+    def __init__(
+        self, rule: Rule, parameters: Mapping[str, float], lists: Mapping[str, AnyList], needs: _Needs
+    ) -> None:
+        self.rule, self.parameters, self.lists, self.needs = rule, parameters, lists, needs
+        self.reads: dict[str, dict[str, int]] = {}
+        self.filters: dict[str, int] = {}
+        self.guards: dict[str, tuple[int, int]] = {}
+        self.steps: dict[str, Selection] = {}
+        written = ((name, text, rule.place(f"conditions.{name}")) for name, text in rule.conditions.items())
+        self.conditions: Mapping[str, Part] = read_conditions(
+            written, columns=COLUMNS, parameters=parameters, lists=lists
+        )[0]
+
+    def compile(self) -> CompiledRule:
+        rule = self.rule
+        for step in rule.steps.values():
+            mask = self._read(step.where, f"steps.{step.name}.where")
+            self.steps[step.name] = mask
+            if step.after is not None and step.within is not None:
+                after, count = self.steps[step.after], int(self._count(step.at_least))
+                self.steps[step.name] = Step(mask, after, _microseconds(step.within), count, step.same)
+                self._match(f"step '{step.name}'", mask, mask_of(after), step.same)
+        anchor = self._select(rule.anchor, "anchor")
+        windows: dict[str, Window] = {}
+        twins: dict[str, Window] = {}
+        peers: dict[str, Peers] = {}
+        for measure in rule.measures.values():
+            if measure.kind == "peers":
+                blocks = max(1, measure.timespan // timedelta(days=30))
+                peers[measure.name] = Peers(measure.column, measure.quantile or 0.5, blocks, measure.by)
+                self.needs.codes.update(measure.by)
+                continue
+            wanted = anchor if measure.where is None else self._select(measure.where, f"measures.{measure.name}.where")
+            made = self._window(measure, wanted, mask_of(anchor))
+            (twins if measure.at else windows)[measure.name] = made
+        for name, (last, reach) in self._chain_of(anchor).items():
+            windows.setdefault(name, Window("count", "*", last, reach))
+        self.needs.codes.update(rule.per)
+        when = parse_when(rule.when, measures=rule.observables, parameters=self.parameters, location=rule.place("when"))
+        return CompiledRule(
+            rule, self.parameters, anchor, windows, twins, peers, self.guards, self.filters, self.reads,
+            when.polars, tuple(when.clauses),
+        )  # fmt: skip
+
+    def _count(self, text: str) -> float:
+        return self.parameters[text[1:]] if text.startswith(":") else float(text)
+
+    def _chain_of(self, anchor: Selection) -> dict[str, tuple[Selection, int]]:
+        """Each step as a measure: its entries within the span in which the chain can begin.
+
+        A step that is not in the anchor's chain is counted over its own chain's span.
+        """
+        if not self.steps:
+            return {}
+        name = self.rule.anchor.strip()
+        chain = self.rule.chain(name) if name in self.rule.steps else ()
+        spans = {step.name: reach for step, reach in chain}
+        whole = max(spans.values(), default=timedelta(0))
+        return {step: (self.steps[step], max(1, _microseconds(spans.get(step) or whole))) for step in self.rule.steps}
+
+    def _select(self, text: str, part: str) -> Selection:
+        name = text.strip()
+        if name in self.steps:
+            self.filters.setdefault(part, mask_of(self.steps[name]))
+            self.reads.setdefault(part, self.reads[f"steps.{name}.where"])
+            return self.steps[name]
+        return self._read(text, part)
+
+    def _read(self, text: str, part: str) -> int:
+        masks = self.needs.masks
+        expression = parse(
+            text, columns=COLUMNS, parameters=self.parameters, lists=self.lists,
+            conditions=self.conditions, location=self.rule.place(part),
+        )  # fmt: skip
+        self.needs.mentions.update(expression.mentions)
+        self.reads[part] = {
+            c: masks.add(f"#{c} is filled", pl.col(c).is_not_null()) for c in sorted(expression.columns)
+        }
+        self.filters[part] = masks.add(expression.text, expression.polars)
+        return self.filters[part]
+
+    def _window(self, measure: Measure, wanted: Selection, anchor: int) -> Window:
+        """The engine's measure, over rows that carry a value; and the guard that notices none do."""
+        needed = _carried(measure)
+        base = mask_of(wanted)
+        carrying = self._carrying(base, needed)
+        self.guards[f"measure '{measure.name}': {', '.join(needed)}"] = (base, carrying)
+        if measure.kind in _OF_CODES:
+            self.needs.codes.add(measure.column)
+            self.needs.values.update([measure.of] if measure.of else [])
+        else:
+            self.needs.values.update(needed)
+        self._match(f"measure '{measure.name}'", anchor, base, measure.same)
+        mask = replace(wanted, mask=carrying) if isinstance(wanted, Step) else carrying
+        span, offset = _microseconds(measure.timespan), _microseconds(measure.offset)
+        return Window(measure.kind, measure.column, mask, span, offset, measure.same, measure.of)
+
+    def _carrying(self, wanted: int, columns: Sequence[str]) -> int:
+        masks = self.needs.masks
+        for column in columns:
+            filled = masks.expressions[wanted] & pl.col(column).is_not_null()
+            wanted = masks.add(f"#{wanted} and {column} is not null", filled)
+        return wanted
+
+    def _match(self, what: str, here: int, there: int, same: Sequence[tuple[str, str]]) -> None:
+        """Columns that must be equal are codes, and somebody must carry them."""
+        for mine, theirs in same:
+            self.needs.codes.update((mine, theirs))
+            self.guards[f"{what}: {mine}"] = (here, self._carrying(here, [mine]))
+            self.guards[f"{what}: {theirs} "] = (there, self._carrying(there, [theirs]))
+
+
+def _carried(measure: Measure) -> tuple[str, ...]:
+    """Columns that an entry must carry to count."""
+    if measure.column in ("*", "booked_at", "gap"):
+        return ()
+    if measure.column == "leg_km":
+        return _COORDINATES
+    return (measure.column, measure.of) if measure.of else (measure.column,)
 
 
 def groups(rules: Sequence[CompiledRule]) -> dict[tuple[str, ...], list[CompiledRule]]:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from fintel.errors import did_you_mean
 from fintel.rules.lexer import ExpressionError, Kind, Token
-from fintel.rules.scope import PROTECTED, Scope, Shape
+from fintel.rules.scope import MAX_PIECES, PROTECTED, Scope, Shape
 from fintel.rules.source import MAX_FINDINGS
 from fintel.rules.tree import Part, number
 
@@ -23,6 +23,7 @@ class Cursor:
     _here: int = 0
     _depth: int = 0
     _joins: int = 0
+    _pieces: int = 0
 
     @property
     def _peek(self) -> Token:
@@ -111,6 +112,8 @@ class Cursor:
         shape = self.scope.names.get(token.text)
         if shape is not None:
             return Part(token.start, token.end, shape, f'"{token.text}"', name=token.text)
+        if token.text in self.scope.conditions:
+            return self._condition(token)
         if token.text in PROTECTED:
             message = f"'{token.text}' is a protected trait: no rule may use it"
             self._report("R023", message, token)
@@ -118,6 +121,14 @@ class Cursor:
             self._report("R024", f"'{token.text}' is a parameter", token, f"write ':{token.text}'")
         else:
             code = "R022" if self.scope.reads_entries else "R029"
-            hint = did_you_mean(token.text, self.scope.names)
+            hint = did_you_mean(token.text, (*self.scope.names, *self.scope.conditions))
             self._report(code, f"no {self.scope.noun} '{token.text}'", token, hint)
         return self._leaf(token, Shape.ANY, "null")
+
+    def _condition(self, token: Token) -> Part:
+        """What a named condition stands for, as if it were written out here in brackets."""
+        part = replace(self.scope.conditions[token.text].placed(token.start, token.end), condition=token.text)
+        self._pieces += len(part.walk())
+        if self._pieces > MAX_PIECES:
+            raise ExpressionError("R021", f"named conditions grow into more than {MAX_PIECES:,} pieces", token.start)
+        return part

@@ -5,6 +5,7 @@ Everything here works on one slice of whole partitions, so an episode is never c
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import reduce
 from operator import add
@@ -31,8 +32,8 @@ class Found:
     """What one rule found in one slice.
 
     ``episodes``: one row each (columns below); ``evidence``: episode number within the slice,
-    measure, entry; ``peaks``: per measure, the highest value at any anchor of each partition and
-    the kind of its account, for peers.
+    measure, entry, and how many rows there are in truth; ``peaks``: per measure, the highest value at
+    any anchor of each partition and the kind of its account, for peers.
     """
 
     candidates: int
@@ -55,25 +56,28 @@ def _doublings(clauses: tuple[Clause, ...], cap: float) -> pl.Expr:
     return reduce(add, parts) / len(parts) if parts else pl.lit(_FULL / 2)
 
 
-def find(piece: Slice, compiled: CompiledRule) -> Found:
-    """Evaluate a rule at its anchors in a slice and join its hits."""
+def find(piece: Slice, compiled: CompiledRule, given: Mapping[str, pl.Series]) -> Found:
+    """Evaluate a rule at its anchors in a slice and join its hits.
+
+    ``given``: measures that other partitions answer, at these anchors.
+    """
     anchors = piece.anchors(compiled.anchor)
     if anchors.size == 0:
         return Found(0, 0, None, None, {})
-    columns = {name: piece.measure(window, compiled.anchor) for name, window in compiled.windows.items()}
+    measured = compiled.observe(piece, given)
     kinds = piece.entries.codes["account_kind"]
     peaks = {}
-    for name, values in columns.items():
+    for name in compiled.measured:
+        values = measured[name].cast(pl.Float64).fill_null(float("nan")).to_numpy()
         first_rows, best = kernels.highest_by_partition(values, anchors, piece.starts)
         peaks[name] = (best, kinds[piece.rows[first_rows]])
-    measured = pl.DataFrame(columns).fill_nan(None)
     held = measured.select(compiled.when.fill_null(value=False).alias("hit")).to_series().to_numpy()
     hits = np.flatnonzero(held)
     if hits.size == 0:
         return Found(int(anchors.size), 0, None, None, peaks)
     episodes = _join(piece, compiled, anchors, measured, hits)
     episodes = _own_normal(piece, compiled, anchors, measured, episodes)
-    return Found(int(anchors.size), int(hits.size), episodes, _evidence(piece, compiled, anchors, episodes), peaks)
+    return Found(int(anchors.size), int(hits.size), episodes, _evidence(piece, compiled, episodes), peaks)
 
 
 def _join(
@@ -120,7 +124,7 @@ def _own_normal(
     """Median of each measure at the subject's anchors before the episode's first window."""
     partitions = piece.starts[anchors]
     wanted = np.isin(partitions, episodes["partition"].to_numpy())
-    names = list(compiled.windows)
+    names = list(compiled.measured)
     history = measured.filter(pl.Series(wanted)).select(names).with_columns(
         partition=pl.Series(partitions[wanted]), at=pl.Series(piece.time[anchors[wanted]])
     )  # fmt: skip
@@ -136,18 +140,22 @@ def _own_normal(
     )
 
 
-def _evidence(piece: Slice, compiled: CompiledRule, anchors: Any, episodes: pl.DataFrame) -> pl.DataFrame:
+def _evidence(piece: Slice, compiled: CompiledRule, episodes: pl.DataFrame) -> pl.DataFrame:
     """Entries that make each measure at each episode's peak."""
     at = episodes["anchor"].to_numpy()
-    parts = []
+    numbers = episodes["number"].to_numpy()
+    parts = [
+        pl.DataFrame(
+            schema={"number": episodes.schema["number"], "entry": pl.Int64, "rows": pl.Int64, "measure": pl.String}
+        )
+    ]
     for name, window in compiled.windows.items():
-        lo, hi = piece.bounds(anchors[at], window.span, window.offset)
-        rows, offsets, counts = kernels.selected_rows(piece.mask(window.mask), lo, hi, EVIDENCE_LIMIT)
-        kept = np.diff(offsets)
+        found = piece.window(window.mask, compiled.anchor, window.span, window.offset, window.same)
+        rows, kept, counts = found.entries_of(at, EVIDENCE_LIMIT)
         parts.append(
             pl.DataFrame(
                 {
-                    "number": np.repeat(episodes["number"].to_numpy(), kept),
+                    "number": np.repeat(numbers, kept),
                     "entry": piece.rows[rows].astype(np.int64),
                     "rows": np.repeat(counts, kept),
                 }

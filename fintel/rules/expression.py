@@ -21,7 +21,7 @@ from fintel.rules.source import Span, shorten
 from fintel.rules.syntax import COMPARISONS, Parser
 from fintel.rules.tree import Part, mention_column
 
-__all__ = ["Clause", "Expression", "When", "mention_column", "parse", "parse_when"]
+__all__ = ["Clause", "Expression", "When", "mention_column", "parse", "parse_when", "read_conditions"]
 
 _MIRRORED = {"=": "=", "<>": "<>", "<": ">", "<=": ">=", ">": "<", ">=": "<="}
 
@@ -83,6 +83,7 @@ def parse(
     columns: Mapping[str, Type],
     parameters: Mapping[str, float] | None = None,
     lists: Mapping[str, AnyList] | None = None,
+    conditions: Mapping[str, Part] | None = None,
     location: Span | Location | None = None,
 ) -> Expression:
     """Read a condition over entries.
@@ -91,6 +92,7 @@ def parse(
     ----------
     columns: names and types that it may use.
     parameters, lists: values of ``:name`` and contents of ``@name``.
+    conditions: what bare names stand for, as ``read_conditions`` gives them.
     location: where the text stands, for diagnostics.
 
     Raises
@@ -98,7 +100,7 @@ def parse(
     RuleError: with every finding.
     """
     names = {name: SHAPES[type] for name, type in columns.items()}
-    scope = Scope(names, parameters or {}, lists or {})
+    scope = Scope(names, parameters or {}, lists or {}, conditions or {})
     part = _read(text, scope, location)
     mentions = frozenset(p.mention for p in part.walk() if p.mention is not None)
     schema: dict[str, pl.DataType | type[pl.DataType]] = {name: _mask_type(columns[name]) for name in part.names}
@@ -112,6 +114,32 @@ def parse(
         lists=frozenset(name for p in part.walk() for name in p.lists),
         part=part,
     )
+
+
+def read_conditions(
+    texts: Iterable[tuple[str, str, Span | Location | None]],
+    *,
+    columns: Mapping[str, Type],
+    parameters: Mapping[str, float] | None = None,
+    lists: Mapping[str, AnyList] | None = None,
+    conditions: Mapping[str, Part] | None = None,
+) -> tuple[dict[str, Part], list[Diagnostic]]:
+    """Read named conditions, each of which may use those before it.
+
+    Returns
+    -------
+    What each name stands for (``conditions`` included), and what is wrong with those left out.
+    """
+    known = dict(conditions or {})
+    found: list[Diagnostic] = []
+    for name, text, location in texts:
+        try:
+            read = parse(text, columns=columns, parameters=parameters, lists=lists, conditions=known, location=location)
+        except RuleError as error:
+            found.extend(error.diagnostics)
+        else:
+            known[name] = read.part
+    return known, found
 
 
 def parse_when(
@@ -128,7 +156,7 @@ def parse_when(
     """
     names = dict.fromkeys(measures, Shape.NUMBER)
     functions = {name: FUNCTIONS[name] for name in WHEN_FUNCTIONS}
-    scope = Scope(names, parameters or {}, {}, functions, noun="measure", reads_entries=False)
+    scope = Scope(names, parameters or {}, {}, {}, functions, noun="measure", reads_entries=False)
     part = _read(text, scope, location)
     schema: dict[str, pl.DataType | type[pl.DataType]] = {name: pl.Float64() for name in names}
     compiled = _compile(part, schema, location)

@@ -13,6 +13,7 @@ from fintel.domain.schema import CLAUSES, EPISODES, EVIDENCE, Table
 from fintel.engine.arrays import Entries
 from fintel.frames import empty, fit
 from fintel.rules.compiler import CompiledRule, Plan
+from fintel.rules.correlation import Findings
 from fintel.rules.episodes import Found
 from fintel.rules.wording import describe
 
@@ -23,13 +24,13 @@ PEERS_AT_LEAST = 30
 
 def tables_of(
     transactions: pl.LazyFrame, data: Entries, plan: Plan, found: Mapping[str, list[Found]], base: str
-) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
+) -> Findings:
     """Episodes, clauses and evidence of all rules, in rule and subject order."""
     whole = _whole(data)
     made = [_rule_tables(rule, data, found[rule.rule.id], base, whole) for rule in plan.rules if rule.rule.id in found]
     parts = [part for part in made if part is not None]
     if not parts:
-        return empty(EPISODES), empty(CLAUSES), empty(EVIDENCE)
+        return Findings(empty(EPISODES), empty(CLAUSES), empty(EVIDENCE))
     episodes = pl.concat([p[0] for p in parts])
     clauses = pl.concat([p[1] for p in parts])
     evidence = pl.concat([p[2] for p in parts])
@@ -58,7 +59,7 @@ def tables_of(
         shaped = frame.with_columns(run_id=pl.lit("")).sort(by)
         return fit(shaped.select([c for c in shaped.columns if c in table]), table)
 
-    return (
+    return Findings(
         finish(episodes, EPISODES, ["rule_id", "account_id", "started_at", "partition"]),
         finish(clauses, CLAUSES, ["episode_id", "clause"]),
         finish(evidence, EVIDENCE, ["episode_id", "measure", "entry_id"]),
@@ -169,7 +170,7 @@ class _Peers:
         self.names = data.dictionary["account_kind"]
         self.kind_codes = data.codes["account_kind"]
         self.sorted: dict[str, dict[int | None, Floats]] = {}
-        for name in compiled.windows:
+        for name in compiled.measured:
             best = np.concatenate([f.peaks[name][0] for f in found if name in f.peaks])
             kinds = np.concatenate([f.peaks[name][1] for f in found if name in f.peaks])
             known = ~np.isnan(best)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -10,13 +11,34 @@ from fintel.domain.detection import Typology
 from fintel.errors import Location, Severity
 from fintel.rules.fields import Fields, as_number
 from fintel.rules.keywords import unmatchable
-from fintel.rules.model import AnyList, Indicator, KeywordList, Term, ValueList
+from fintel.rules.model import (
+    Amount,
+    AmountList,
+    AnyList,
+    Condition,
+    Indicator,
+    KeywordList,
+    Pattern,
+    PatternList,
+    Term,
+    ValueList,
+)
+from fintel.rules.patterns import pattern_fault
 from fintel.rules.source import Findings, Mapping, Sequence, read
 
 LIST_NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
 TYPOLOGIES = tuple(t.value for t in Typology)
 _CURRENCY = re.compile(r"[A-Z]{3}")
 _TERM_KEYS = ("term", "language", "category", "source", "grade", "false_positive_risk", "note")
+_AMOUNT_KEYS = ("key", "amount", "unit", "note", "source")
+_PATTERN_KEYS = ("pattern", "name", "source", "grade", "false_positive_risk", "note")
+#: What stands in a list of each kind, and whether it is about a column.
+_CONTENT = {
+    "values": ("values", True),
+    "amounts": ("values", True),
+    "keywords": ("terms", False),
+    "patterns": ("patterns", False),
+}
 _INDICATOR_KEYS = tuple(Indicator.__dataclass_fields__)[1:]
 
 
@@ -56,21 +78,23 @@ def load_lists(folder: Path, shelf: Shelf, findings: Findings) -> None:
 
 def _load(path: Path, fields: Fields, shelf: Shelf) -> None:
     findings = fields.findings
-    kind = fields.choice("kind", ("values", "keywords", "rates"))
+    kind = fields.choice("kind", (*_CONTENT, "rates"))
     before = len(findings.items)
     if kind == "rates":
         _load_rates(fields, shelf)
         return
-    content = "terms" if kind == "keywords" else "values"
-    keys = ("name", "kind", "column", "description", "source", content)
-    required = ("name", "kind", content) if kind == "keywords" else ("name", "kind", "column", content)
-    fields.check(keys, required)
+    content, about_column = _CONTENT.get(kind, ("values", True))
+    column = ("column",) if about_column else ()
+    fields.check(("name", "kind", *column, "description", "source", content), ("name", "kind", *column, content))
     name = fields.text("name")
     if name and name != path.stem:
         findings.add("R010", f"'{name}' stands in a file called '{path.name}'", fields.span("name"))
     if not LIST_NAME.fullmatch(name or "x"):
         findings.add("R007", "a name has small letters, digits and '_'", fields.span("name"))
-    found = _keywords(fields, name) if kind == "keywords" else _values(fields, name)
+    made: dict[str, Callable[[Fields, str], AnyList]] = {
+        "values": _values, "amounts": _amounts, "keywords": _keywords, "patterns": _patterns,
+    }  # fmt: skip
+    found = made.get(kind, _values)(fields, name)
     if kind and len(findings.items) == before:
         shelf.lists[name] = _merged(shelf.lists.get(name), found, fields)
 
@@ -86,16 +110,50 @@ def _values(fields: Fields, name: str) -> ValueList:
     return ValueList(name, fields.text("column"), tuple(seen), fields.text("description"), fields.text("source"))
 
 
-def _keywords(fields: Fields, name: str) -> KeywordList:
-    node = fields.node.get("terms")
-    terms: list[Term] = []
+def _items(fields: Fields, name: str, like: str) -> Iterator[Fields]:
+    """The mappings of a list."""
+    node = fields.node.get(name)
     if node is not None and not isinstance(node, Sequence):
-        fields.wrong("terms", "a list of {term: …}", node)
+        fields.wrong(name, f"a list of {like}", node)
     for item in node.items if isinstance(node, Sequence) else ():
-        if not isinstance(item, Mapping):
-            fields.wrong("terms", "items like {term: …, language: …, source: …}", item)
+        if isinstance(item, Mapping):
+            yield Fields(item, fields.findings)
+        else:
+            fields.wrong(name, f"items like {like}", item)
+
+
+def _amounts(fields: Fields, name: str) -> AmountList:
+    amounts: dict[str, Amount] = {}
+    for entry in _items(fields, "values", "{key: US, amount: 10000, unit: USD}"):
+        if not entry.check(_AMOUNT_KEYS, ("key", "amount")):
             continue
-        entry = Fields(item, fields.findings)
+        key, amount = entry.text("key"), entry.number("amount")
+        if key in amounts:
+            fields.findings.add("R070", f"'{key}' stands twice in the list", entry.span("key"))
+        if amount is not None:
+            rest = (entry.text("unit", "number"), entry.text("note"), entry.text("source"))
+            amounts[key] = Amount(key, amount, *rest)
+    texts = (fields.text("description"), fields.text("source"))
+    return AmountList(name, fields.text("column"), tuple(amounts.values()), *texts)
+
+
+def _patterns(fields: Fields, name: str) -> PatternList:
+    patterns: list[Pattern] = []
+    for entry in _items(fields, "patterns", "{pattern: …, name: …, source: …}"):
+        if not entry.check(_PATTERN_KEYS, ("pattern",)):
+            continue
+        found = Pattern(*(entry.text(key) for key in _PATTERN_KEYS[:-1]))
+        fault = pattern_fault(found.pattern)
+        if fault:
+            fields.findings.add("R074", f"no pattern that can be looked for: {fault}", entry.span("pattern"))
+        else:
+            patterns.append(found)
+    return PatternList(name, tuple(patterns), fields.text("description"), fields.text("source"))
+
+
+def _keywords(fields: Fields, name: str) -> KeywordList:
+    terms: list[Term] = []
+    for entry in _items(fields, "terms", "{term: …, language: …, source: …}"):
         if entry.check(_TERM_KEYS, ("term",)):
             terms.append(Term(*(entry.text(key) for key in _TERM_KEYS[:-1])))
     found = KeywordList(name, tuple(terms), fields.text("description"), fields.text("source"))
@@ -113,6 +171,10 @@ def _merged(old: AnyList | None, new: AnyList, fields: Fields) -> AnyList:
     if isinstance(old, KeywordList) and isinstance(new, KeywordList):
         known = {t.term for t in old.terms}
         return replace(old, terms=(*old.terms, *(t for t in new.terms if t.term not in known)))
+    if isinstance(old, PatternList) and isinstance(new, PatternList):
+        return replace(old, patterns=tuple(dict.fromkeys((*old.patterns, *new.patterns))))
+    if isinstance(old, AmountList) and isinstance(new, AmountList):  # a line of one's own replaces one of the same key
+        return replace(old, values=tuple({a.key: a for a in (*old.values, *new.values)}.values()))
     message = f"'{new.name}' is a list of another kind elsewhere"
     fields.findings.add("R071", message, fields.span("kind"))
     return old
@@ -155,4 +217,24 @@ def load_indicators(path: Path, findings: Findings) -> dict[str, Indicator]:
         rest = {name: fields.text(name) for name in _INDICATOR_KEYS if name != "typology"}
         if len(findings.items) == before:
             found[key.value] = Indicator(id=key.value, typology=typology, **rest)
+    return found
+
+
+def load_conditions(path: Path, findings: Findings) -> dict[str, Condition]:
+    """Read named conditions that rules share, in their order."""
+    node = read(path, findings) if path.is_file() else None
+    if node is None:
+        return {}
+    top = Fields(node, findings)
+    top.check(("conditions",), ("conditions",))
+    found: dict[str, Condition] = {}
+    for key, value in top.mapping("conditions") or ():
+        if not isinstance(value, Mapping):
+            top.wrong(key.value, "{text: …, description: …}", value)
+            continue
+        fields = Fields(value, findings)
+        if fields.check(("text", "description"), ("text", "description")):
+            found[key.value] = Condition(
+                key.value, fields.text("text"), fields.text("description"), fields.span("text")
+            )
     return found

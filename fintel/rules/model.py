@@ -18,10 +18,24 @@ ROLES = ("subject", "victim")
 SUBJECTS = ("account",)
 #: ``source``: the number stands in the cited document. ``engineering``: ours, to be tuned.
 BASES = ("source", "engineering")
-#: What a measure may do with the entries of its window.
-KINDS = ("count", "sum", "min", "max", "mean", "std", "distinct", "first", "last")
+#: What a measure may do with the entries of its window; ``peers`` looks at other accounts instead.
+KINDS = (
+    "count", "sum", "min", "max", "mean", "std", "distinct", "first", "last",
+    "growth", "rising", "top", "hops", "peers",
+)  # fmt: skip
+#: What lies between one entry of a window and the next: days, and kilometres between their places.
+BETWEEN = ("gap", "leg_km")
 #: Columns that the first of ``per`` may be: what a window belongs to.
-PARTITION_COLUMNS = ("account_id", "party_id", "counterparty_id", "device_id", "ip_address", "place_id")
+PARTITION_COLUMNS = (
+    "account_id", "party_id", "counterparty_id", "device_id", "ip_address", "place_id",
+    "party_address", "party_phone", "party_email",
+)  # fmt: skip
+#: What accounts may have in common to be peers.
+PEER_COLUMNS = (
+    "account_kind", "account_country", "party_age_band", "party_occupation", "party_industry", "account_product",
+)  # fmt: skip
+#: Parts of a correlation that name rules.
+GROUPS = ("all", "any", "ordered")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +60,11 @@ class Measure:
     """A number computed from the entries of a window.
 
     The window of an anchor entry at time t is ``(t - offset - timespan, t - offset]``. ``where``
-    None means: the entries that the anchor selects.
+    None means: the entries that the anchor selects; the name of a step means its entries.
+
+    ``same``: pairs (column of the anchor entry, column of the window's entries) that must be equal.
+    ``at``: ``counterparty`` computes it over the other side's own entries. ``of``: with ``top``, what
+    is added up. ``quantile`` and ``by``: with ``peers``, whose ``column`` is a measure's name.
     """
 
     name: str
@@ -55,6 +73,71 @@ class Measure:
     timespan: timedelta
     offset: timedelta = timedelta(0)
     where: str | None = None
+    same: tuple[tuple[str, str], ...] = ()
+    at: str = ""
+    of: str = ""
+    quantile: float | None = None
+    by: tuple[str, ...] = ()
+
+    @property
+    def logic(self) -> tuple[object, ...]:
+        """What decides its value: for a fingerprint."""
+        plain = (
+            self.kind,
+            self.column,
+            self.timespan.total_seconds(),
+            self.offset.total_seconds(),
+            None if self.where is None else canonical(self.where),
+        )
+        more = (self.same, self.at, self.of, self.quantile, self.by)
+        return (*plain, *more) if any(more) else plain
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One link of a chain: entries that ``where`` selects and that stand after enough of the link before.
+
+    ``at_least``: how many entries of the step ``after`` must stand within ``within`` before it, a
+    number or ``:parameter``; ``same`` as in ``Measure``.
+    """
+
+    name: str
+    where: str
+    after: str | None = None
+    within: timedelta | None = None
+    at_least: str = "1"
+    same: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Correlation:
+    """Rules that must have hit one subject within a span: all of some, any n of some, some in order.
+
+    ``across`` names the one of these groups that is looked for on a counterparty.
+    ``at_least``: of ``any``; a number or ``:parameter``.
+    """
+
+    timespan: timedelta
+    all: tuple[str, ...] = ()
+    any: tuple[str, ...] = ()
+    at_least: str = "1"
+    ordered: tuple[str, ...] = ()
+    across: str = ""
+
+    @property
+    def components(self) -> tuple[str, ...]:
+        """Every rule it names, once."""
+        return tuple(dict.fromkeys((*self.all, *self.any, *self.ordered)))
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """A condition over entries that has a name, so that many rules say the same thing alike."""
+
+    name: str
+    text: str
+    description: str = ""
+    span: Span | None = field(default=None, repr=False, compare=False)
 
 
 @dataclass(frozen=True)
@@ -81,30 +164,39 @@ class Rule:
     falsepositives: tuple[str, ...]
     location: Location
     pack: str
+    #: Alerted own accounts per 10,000 and 30 days on a lawful population: more is too many.
+    budget: float | None = None
+    #: Named conditions that it uses, its own and shared ones, each after those that it uses.
+    conditions: Mapping[str, str] = field(default_factory=dict)
+    steps: Mapping[str, Step] = field(default_factory=dict)
+    correlation: Correlation | None = None
+    changelog: tuple[str, ...] = ()
     #: Where each part stands: ``anchor``, ``when``, ``measures.<name>.where``, ``parameters.<name>``, …
     spans: Mapping[str, Span] = field(default_factory=dict, repr=False, compare=False)
 
     @cached_property
     def fingerprint(self) -> str:
         """Sixteen hex digits of the logic alone: expressions, windows, partition, parameter values."""
-        return _hash(
-            {
-                "per": self.per,
-                "anchor": canonical(self.anchor),
-                "when": canonical(self.when),
-                "measures": {
-                    m.name: (
-                        m.kind,
-                        m.column,
-                        m.timespan.total_seconds(),
-                        m.offset.total_seconds(),
-                        None if m.where is None else canonical(m.where),
-                    )
-                    for m in self.measures.values()
-                },
-                "parameters": {p.name: (p.default, p.unit) for p in self.parameters.values()},
-            }
-        )
+        logic: dict[str, object] = {
+            "per": self.per,
+            "anchor": canonical(self.anchor),
+            "when": canonical(self.when),
+            "measures": {m.name: m.logic for m in self.measures.values()},
+            "parameters": {p.name: (p.default, p.unit) for p in self.parameters.values()},
+        }
+        if self.conditions:
+            logic["conditions"] = {name: canonical(text) for name, text in self.conditions.items()}
+        if self.steps:
+            logic["steps"] = [
+                (s.name, canonical(s.where), s.after, s.within and s.within.total_seconds(), s.at_least, s.same)
+                for s in self.steps.values()
+            ]
+        if self.correlation is not None:
+            c = self.correlation
+            logic["correlation"] = (
+                c.timespan.total_seconds(), sorted(c.all), sorted(c.any), c.at_least, c.ordered, c.across,
+            )  # fmt: skip
+        return _hash(logic)
 
     @cached_property
     def metadata_fingerprint(self) -> str:
@@ -124,9 +216,31 @@ class Rule:
                 "role": self.role,
                 "reason": self.reason,
                 "falsepositives": self.falsepositives,
+                "budget": self.budget,
                 "parameters": {p.name: (p.basis, p.range, p.note) for p in self.parameters.values()},
             }
         )
+
+    @property
+    def observables(self) -> tuple[str, ...]:
+        """What ``when`` and ``reason`` may name: measures, and steps (how many such entries there are)."""
+        return (*self.measures, *(name for name in self.steps if name not in self.measures))
+
+    def entries_of(self, text: str, part: str) -> tuple[str, str]:
+        """The condition over entries that a text stands for, and its place: a step's name is its ``where``."""
+        step = self.steps.get(text.strip())
+        return (text, part) if step is None else (step.where, f"steps.{step.name}.where")
+
+    def chain(self, name: str) -> tuple[tuple[Step, timedelta], ...]:
+        """A step and those before it, each with how far before an entry of the first it may stand."""
+        found: list[tuple[Step, timedelta]] = []
+        reach = timedelta(0)
+        step: Step | None = self.steps[name]
+        while step is not None and len(found) <= len(self.steps):
+            found.append((step, reach))
+            reach += step.within or timedelta(0)
+            step = self.steps.get(step.after) if step.after is not None else None
+        return tuple(found)
 
     def place(self, part: str) -> Span | Location:
         """Where a part stands, else where the rule starts."""
@@ -178,7 +292,51 @@ class KeywordList:
     source: str = ""
 
 
-AnyList = ValueList | KeywordList
+@dataclass(frozen=True, slots=True)
+class Amount:
+    """One line of a list of amounts: what ``lookup`` gives for a key."""
+
+    key: str
+    amount: float
+    unit: str = "number"
+    note: str = ""
+    source: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class AmountList:
+    """Numbers by key for ``lookup(@name, column)``: a reporting threshold by country, say."""
+
+    name: str
+    column: str
+    values: tuple[Amount, ...]
+    description: str = ""
+    source: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Pattern:
+    """A regular expression (Rust's, without look-around) and who published the form."""
+
+    pattern: str
+    name: str = ""
+    source: str = ""
+    grade: str = ""
+    false_positive_risk: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class PatternList:
+    """Forms of text for ``mentions(@name)``: a handle, an alias in brackets."""
+
+    name: str
+    patterns: tuple[Pattern, ...]
+    description: str = ""
+    source: str = ""
+
+
+TextList = KeywordList | PatternList
+AnyList = ValueList | AmountList | TextList
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,6 +353,10 @@ class Indicator:
     url: str
     grade: str
     text: str
+    #: Data that would make it observable; empty where a rule implements it.
+    needs: str = ""
+    #: Why no machine can observe it; empty where one can.
+    not_observable: str = ""
 
     @property
     def citation(self) -> str:
@@ -222,6 +384,7 @@ class Library:
     indicators: Mapping[str, Indicator] = field(default_factory=dict)
     packs: Mapping[str, Pack] = field(default_factory=dict)
     threshold_rates: Mapping[str, float] = field(default_factory=dict)
+    conditions: Mapping[str, Condition] = field(default_factory=dict)
 
     def __getitem__(self, rule_id: str) -> Rule:
         for rule in self.rules:
@@ -232,6 +395,14 @@ class Library:
     def only(self, rule_ids: Collection[str]) -> Library:
         """The same library with these rules alone."""
         return replace(self, rules=tuple(r for r in self.rules if r.id in rule_ids))
+
+    def with_components(self, rule_ids: Collection[str]) -> Library:
+        """The same library with these rules and those that they correlate."""
+        wanted = set(rule_ids)
+        for rule in self.rules:
+            if rule.id in rule_ids and rule.correlation is not None:
+                wanted.update(rule.correlation.components)
+        return self.only(wanted)
 
     @cached_property
     def fingerprint(self) -> str:
@@ -248,8 +419,16 @@ class Library:
     def list_fingerprint(self, name: str) -> str:
         """Sixteen hex digits of a list's values or terms."""
         found = self.lists[name]
-        entries = found.values if isinstance(found, ValueList) else [t.term for t in found.terms]
-        return _hash([name, sorted(entries)])
+        match found:
+            case ValueList():
+                entries = sorted(found.values)
+            case AmountList():
+                entries = sorted(f"{a.key} {a.amount!r} {a.unit}" for a in found.values)
+            case PatternList():
+                entries = sorted(p.pattern for p in found.patterns)
+            case KeywordList():
+                entries = sorted(t.term for t in found.terms)
+        return _hash([name, entries])
 
 
 def _hash(value: object) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 import polars as pl
@@ -18,14 +18,20 @@ from fintel.engine.partition import Slice, partition
 from fintel.features.entries import Tables, booked, entries
 from fintel.frames import fit
 from fintel.rules import keywords
+from fintel.rules.across import Across
 from fintel.rules.compiler import CompiledRule, Plan, compile_library, groups
-from fintel.rules.episodes import Found, find
+from fintel.rules.correlation import Findings, correlate
+from fintel.rules.episodes import EVIDENCE_LIMIT, Found, find
 from fintel.rules.expression import mention_column
 from fintel.rules.findings import tables_of
-from fintel.rules.model import KeywordList, Library
+from fintel.rules.model import KeywordList, Library, PatternList, Rule
+from fintel.rules.patterns import match_patterns
 
 #: What can go wrong inside one rule without being a defect of fintel. The others go on.
 _RULE_FAILURES = (pl.exceptions.PolarsError, ArithmeticError, ValueError, TypeError, LookupError)
+
+#: Where the texts of a column of entries stand, if not in a column of that name.
+_NAMES = {"counterparty_name": ("debtor_name", "creditor_name")}
 
 Progress = Callable[[str, int, int], None]
 
@@ -77,11 +83,16 @@ def detect_tables(
         data, plan, failures = _load(lazy, plan, library, as_of)
     tallies = {r.rule.id: _Tally(failure=failures.get(r.rule.id)) for r in plan.rules}
     with _timed(clock, "rules"):
-        found = _sweep_rules(data, plan, tallies, threads, progress)
+        across = Across(data, threads)
+        found = _sweep_rules(across, plan, tallies, threads, progress)
     with _timed(clock, "evidence"):
-        episodes, clauses, evidence = tables_of(lazy["transactions"], data, plan, found, base_currency)
-    results = _results(library, plan, data, tallies, episodes)
-    return Detection(results, episodes, clauses, evidence, clock)
+        _look_for_twin_evidence(across, plan, found)
+        findings = tables_of(lazy["transactions"], data, plan, found, base_currency)
+    answers = {r.rule.id: _answer(r, data, tallies[r.rule.id]) for r in plan.rules}
+    with _timed(clock, "correlation"):
+        findings = _correlate(findings, plan, tallies, booked(lazy["transactions"], as_of))
+    results = _results(library, plan, answers, data, tallies, findings.episodes)
+    return Detection(results, findings.episodes, findings.clauses, findings.evidence, clock)
 
 
 @contextmanager
@@ -107,13 +118,21 @@ def _mention_columns(tables: Tables, plan: Plan, library: Library) -> list[pl.Ex
     columns = []
     for column in sorted({c for c, _ in plan.mentions}):
         lists = [library.lists[name] for c, name in sorted(plan.mentions) if c == column]
-        wanted = [found for found in lists if isinstance(found, KeywordList)]
-        texts = tables["transactions"].select(pl.col(column).drop_nulls().unique()).collect(engine="streaming")
-        matched = keywords.match(texts[column], wanted)
-        for found in wanted:
-            hit = texts[column].filter(matched[found.name])
-            columns.append(pl.col(column).is_in(hit.implode()).alias(mention_column(column, found.name)))
+        texts = _texts(tables["transactions"], column)
+        words = keywords.match(texts, [found for found in lists if isinstance(found, KeywordList)])
+        forms = match_patterns(texts, [found for found in lists if isinstance(found, PatternList)])
+        for name, matched in ((s.name, s) for frame in (words, forms) for s in frame.get_columns()):
+            hit = texts.filter(matched)
+            columns.append(pl.col(column).is_in(hit.implode()).alias(mention_column(column, name)))
     return columns
+
+
+def _texts(transactions: pl.LazyFrame, column: str) -> pl.Series:
+    """The distinct texts of a column of entries."""
+    sources = _NAMES.get(column, (column,))
+    parts = [transactions.select(pl.col(s).alias(column)) for s in sources]
+    found = pl.concat(parts).select(pl.col(column).drop_nulls().unique()).collect(engine="streaming")
+    return found[column]
 
 
 def _load(tables: Tables, plan: Plan, library: Library, as_of: datetime | None) -> tuple[Entries, Plan, dict[str, str]]:
@@ -142,38 +161,34 @@ def _cannot_tell(compiled: CompiledRule, data: Entries) -> str | None:
     A field that is filled for some entries only does not blind a rule: what it could not decide is
     counted as ``unseen``.
     """
-    parts = {"anchor": compiled.anchor} | {
-        f"measures.{name}.where": compiled.guards[name][0]
-        for name, measure in compiled.rule.measures.items()
-        if measure.where is not None
-    }
-    for part, mask in parts.items():
+    for part, mask in compiled.filters.items():
         empty_columns = [c for c, filled in compiled.reads[part].items() if not data.selected[filled]]
         if empty_columns and data.undecided[mask] and not data.selected[mask]:
             return f"{part}: {', '.join(empty_columns)} is empty in the whole feed"
-    for name, (wanted, carrying) in compiled.guards.items():
-        measure = compiled.rule.measures[name]
+    for what, (wanted, carrying) in compiled.guards.items():
         if data.selected[wanted] and not data.selected[carrying]:
-            return f"measure '{name}': {measure.column} is empty in every entry it looks at"
+            return f"{what.strip()} is empty in every entry it looks at"
     return None
 
 
 def _sweep_rules(
-    data: Entries, plan: Plan, tallies: dict[str, _Tally], threads: int, progress: Progress
+    across: Across, plan: Plan, tallies: dict[str, _Tally], threads: int, progress: Progress
 ) -> dict[str, list[Found]]:
     found: dict[str, list[Found]] = {}
+    data = across.data
     for per, rules in groups(plan.rules).items():
         ready = [
             r
             for r in rules
-            if data.selected[r.anchor] and tallies[r.rule.id].failure is None and not _cannot_tell(r, data)
+            if data.selected[r.anchor_mask] and tallies[r.rule.id].failure is None and not _cannot_tell(r, data)
         ]
+        ready = [r for r in ready if _prepare(across, r, tallies[r.rule.id])]
         if not ready:
             continue
         relevant = sorted({mask for rule in ready for mask in rule.masks})
 
         def evaluate(piece: Slice, ready: Sequence[CompiledRule] = ready) -> list[tuple[str, Found | str, float]]:
-            return [_attempt(piece, rule) for rule in ready]
+            return [_attempt(piece, rule, across) for rule in ready]
 
         entries_done = 0
         pieces = partition(data, per, relevant)
@@ -192,19 +207,83 @@ def _sweep_rules(
     return found
 
 
-def _attempt(piece: Slice, rule: CompiledRule) -> tuple[str, Found | str, float]:
+def _prepare(across: Across, rule: CompiledRule, tally: _Tally) -> bool:
+    """Answers of other partitions are ready for the rule; if not, the tally says why."""
     begun = time.perf_counter()
     try:
-        answer: Found | str = find(piece, rule)
+        across.prepare(rule)
+    except _RULE_FAILURES as error:
+        tally.failure = f"{type(error).__name__}: {error}"
+    tally.seconds += time.perf_counter() - begun
+    return tally.failure is None
+
+
+def _look_for_twin_evidence(across: Across, plan: Plan, found: dict[str, list[Found]]) -> None:
+    for rule in plan.rules:
+        if not rule.twins:
+            continue
+        parts = found.get(rule.rule.id, [])
+        for place, part in enumerate(parts):
+            if part.episodes is not None and part.evidence is not None:
+                more = across.evidence(rule, part.episodes, EVIDENCE_LIMIT).select(part.evidence.columns)
+                parts[place] = replace(part, evidence=pl.concat([part.evidence, more]))
+
+
+def _correlate(findings: Findings, plan: Plan, tallies: dict[str, _Tally], payments: pl.LazyFrame) -> Findings:
+    """The findings of the rules, and those of correlations of them."""
+    together = findings
+    for rule, parameters in plan.correlations:
+        begun = time.perf_counter()
+        found = correlate(rule, parameters, findings, payments)
+        together += found.findings
+        tallies[rule.id] = _Tally(found.candidates, found.hits, time.perf_counter() - begun)
+    return together.in_order() if plan.correlations else findings
+
+
+def _answer(rule: CompiledRule, data: Entries, tally: _Tally) -> tuple[Outcome, str | None]:
+    """What the run can say of a rule, and why it cannot say more."""
+    if tally.failure is not None:
+        return Outcome.FAILED, tally.failure
+    reason = _cannot_tell(rule, data)
+    return (Outcome.CANNOT_TELL, reason) if reason else (Outcome.EVALUATED, None)
+
+
+def _answer_together(
+    rule: Rule, parameters: Mapping[str, float], answers: Mapping[str, tuple[Outcome, str | None]]
+) -> tuple[Outcome, str | None]:
+    """A correlation can tell where the rules that it needs can."""
+    wanted = rule.correlation
+    assert wanted is not None  # the plan's choice
+    blind = [name for name in wanted.components if answers.get(name, (Outcome.FAILED, ""))[0] is not Outcome.EVALUATED]
+    needed = [name for name in (*wanted.all, *wanted.ordered) if name in blind]
+    if needed:
+        return Outcome.CANNOT_TELL, f"{', '.join(needed)} cannot tell"
+    count = parameters[wanted.at_least[1:]] if wanted.at_least.startswith(":") else float(wanted.at_least)
+    seeing = [name for name in wanted.any if name not in blind]
+    if wanted.any and len(seeing) < count:
+        return Outcome.CANNOT_TELL, f"{', '.join(name for name in wanted.any if name in blind)} cannot tell"
+    return Outcome.EVALUATED, None
+
+
+def _attempt(piece: Slice, rule: CompiledRule, across: Across) -> tuple[str, Found | str, float]:
+    begun = time.perf_counter()
+    try:
+        answer: Found | str = find(piece, rule, across.given(piece, rule))
     except _RULE_FAILURES as error:
         answer = f"{type(error).__name__}: {error}"
     return rule.rule.id, answer, time.perf_counter() - begun
 
 
 def _results(
-    library: Library, plan: Plan, data: Entries, tallies: dict[str, _Tally], episodes: pl.DataFrame
+    library: Library,
+    plan: Plan,
+    answers: dict[str, tuple[Outcome, str | None]],
+    data: Entries,
+    tallies: dict[str, _Tally],
+    episodes: pl.DataFrame,
 ) -> pl.DataFrame:
     compiled = {r.rule.id: r for r in plan.rules}
+    together = {rule.id: _answer_together(rule, parameters, answers) for rule, parameters in plan.correlations}
     counts = {
         rule: (number, subjects)
         for rule, number, subjects in episodes.group_by("rule_id")
@@ -213,16 +292,13 @@ def _results(
     }
     rows = []
     for rule in library.rules:
-        outcome, reason, unseen, tally = Outcome.EVALUATED, None, 0, tallies.get(rule.id, _Tally())
+        tally = tallies.get(rule.id, _Tally())
         if rule.id in plan.unconverted:
-            outcome = Outcome.CANNOT_TELL
-            reason = f"no rate turns {plan.unconverted[rule.id]} into the base currency"
-        elif tally.failure is not None:
-            outcome, reason = Outcome.FAILED, tally.failure
+            outcome: Outcome = Outcome.CANNOT_TELL
+            reason: str | None = f"no rate turns {plan.unconverted[rule.id]} into the base currency"
         else:
-            unseen = data.undecided[compiled[rule.id].anchor]
-            reason = _cannot_tell(compiled[rule.id], data)
-            outcome = Outcome.CANNOT_TELL if reason else Outcome.EVALUATED
+            outcome, reason = (answers | together)[rule.id]
+        unseen = data.undecided[compiled[rule.id].anchor_mask] if rule.id in compiled and tally.failure is None else 0
         number, subjects = counts.get(rule.id, (0, 0))
         rows.append(
             ("", rule.id, rule.version, rule.fingerprint, str(outcome), reason,

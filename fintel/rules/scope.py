@@ -5,9 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
 from fintel.domain.schema import ENTRIES, TABLES, Sensitivity, Type
 from fintel.rules.model import AnyList
+
+if TYPE_CHECKING:
+    from fintel.rules.tree import Part
 
 
 class Shape(StrEnum):
@@ -74,7 +78,9 @@ WHEN_FUNCTIONS = ("abs", "coalesce", "least", "greatest")
 #: ``extract(<field> from <column>)``; ``dow``: 0 is Sunday, 6 Saturday.
 EXTRACTS = ("hour", "dow", "day", "month")
 #: Texts that ``mentions(…)`` reads: those that the payment itself carries.
-MENTION_COLUMNS = ("remittance_information", "merchant_name")
+MENTION_COLUMNS = ("remittance_information", "merchant_name", "counterparty_name")
+#: Pieces of an expression, named conditions written out: a bound on what few words can grow into.
+MAX_PIECES = 5_000
 
 
 @dataclass(frozen=True)
@@ -84,6 +90,8 @@ class Scope:
     names: Mapping[str, Shape]
     parameters: Mapping[str, float]
     lists: Mapping[str, AnyList] = field(default_factory=dict)
+    #: conditions that a bare name stands for, read already
+    conditions: Mapping[str, Part] = field(default_factory=dict)
     functions: Mapping[str, Function] = field(default_factory=lambda: FUNCTIONS)
     #: the word for a name in messages
     noun: str = "column"

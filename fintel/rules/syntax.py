@@ -15,7 +15,7 @@ from dataclasses import replace
 from fintel.errors import did_you_mean
 from fintel.rules.cursor import Cursor
 from fintel.rules.lexer import ExpressionError, Kind, Token, tokenise
-from fintel.rules.model import KeywordList, ValueList
+from fintel.rules.model import AmountList, KeywordList, PatternList, ValueList
 from fintel.rules.scope import EXTRACTS, MENTION_COLUMNS, Shape
 from fintel.rules.tree import Part, call_sql, constant, is_day, mention_column, number, quote, quotient_sql
 
@@ -170,7 +170,8 @@ class Parser(Cursor):
         if found is None:
             self._report("R025", f"no list '@{token.text}'", token, did_you_mean(token.text, self.scope.lists))
         else:
-            self._report("R030", f"'@{token.text}' is a keyword list", token, f"write mentions(@{token.text})")
+            hint = f"lookup(@{token.text}, column)" if isinstance(found, AmountList) else f"mentions(@{token.text})"
+            self._report("R030", f"'@{token.text}' is no list of values", token, f"write {hint}")
         return None
 
     def _list_values(self, left: Part, found: ValueList, token: Token) -> tuple[str, ...]:
@@ -315,9 +316,11 @@ class Parser(Cursor):
             return self._extract(token)
         if name == "mentions" and self.scope.reads_entries:
             return self._mentions(token)
+        if name == "lookup" and self.scope.reads_entries:
+            return self._lookup(token)
         function = self.scope.functions.get(name)
         if function is None:
-            valid = [*self.scope.functions, *(["extract", "mentions"] if self.scope.reads_entries else [])]
+            valid = [*self.scope.functions, *(["extract", "lookup", "mentions"] if self.scope.reads_entries else [])]
             hint = did_you_mean(name, valid) or f"functions: {', '.join(sorted(valid))}"
             self._report("R026", f"no function '{token.text}'", token, hint)
         arguments = [] if self._peek.text == ")" else [self._or()]
@@ -363,10 +366,10 @@ class Parser(Cursor):
         listed = self._next()
         end = self._expect(")")
         found = self.scope.lists.get(listed.text)
-        if isinstance(found, ValueList):
+        if isinstance(found, ValueList | AmountList):
             message = f"'@{listed.text}' is a list of values"
             self._report("R030", message, listed, f"write 'column in @{listed.text}'")
-        elif not isinstance(found, KeywordList):
+        elif not isinstance(found, KeywordList | PatternList):
             hint = did_you_mean(listed.text, self.scope.lists)
             self._report("R025", f"no list '@{listed.text}'", listed, hint)
         text = Part(token.start, end.end, Shape.TEXT, f'"{column}"', name=column)
@@ -374,6 +377,28 @@ class Parser(Cursor):
         mention = (column, listed.text)
         lists = frozenset((listed.text,))
         return Part(token.start, end.end, Shape.TRUTH, sql, "mentions", (text,), mention=mention, lists=lists)
+
+    def _lookup(self, token: Token) -> Part:
+        """The amount that a list has for the value of a column; null for a value that it lacks."""
+        if self._peek.kind is not Kind.LIST:
+            raise self._unexpected("a list of amounts '@name'")
+        listed = self._next()
+        self._expect(",")
+        column = self._name(self._next())
+        end = self._expect(")")
+        self._want(column, Shape.TEXT, "'lookup'")
+        found = self.scope.lists.get(listed.text)
+        sql = "cast(null as double)"
+        if isinstance(found, AmountList):
+            lines = [f"when ({column.sql} = {quote(a.key)}) then {number(float(a.amount))}" for a in found.values]
+            sql = f"(case {' '.join(lines)} end)" if lines else sql
+        elif found is None:
+            hint = did_you_mean(listed.text, self.scope.lists)
+            self._report("R025", f"no list '@{listed.text}'", listed, hint)
+        else:
+            self._report("R030", f"'@{listed.text}' is no list of amounts", listed, "kind: amounts")
+        lists = frozenset((listed.text,))
+        return Part(token.start, end.end, Shape.NUMBER, sql, "case", (column,), lists=lists)
 
     def _mention_text(self) -> str:
         """The column that a mention reads, and the comma behind it."""

@@ -71,7 +71,7 @@ class PackResult:
 
 def run_case(rule: Rule, case: Case, library: Library, detect: Detect) -> CaseResult:
     """Run one rule on one case."""
-    found = detect(case.tables, library.only((rule.id,)), base_currency=case.base)
+    found = detect(case.tables, library.with_components((rule.id,)), base_currency=case.base)
     return CaseResult(rule.id, case.name, tuple(_differences(rule, case, found)), case.location)
 
 

@@ -6,7 +6,7 @@ import math
 import operator
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 
 from fintel.rules.scope import Shape
@@ -38,6 +38,17 @@ class Part:
     value: float | None = None
     mention: tuple[str, str] | None = None
     lists: frozenset[str] = frozenset()
+    #: the named condition that this stands for
+    condition: str | None = None
+
+    def own(self) -> list[Part]:
+        """This part and all below it that is written here: named conditions are not looked into."""
+        found, todo = [], [self]
+        while todo:
+            part = todo.pop()
+            found.append(part)
+            todo.extend(() if part.condition else part.parts)
+        return found
 
     def walk(self) -> list[Part]:
         """This part and all below it."""
@@ -47,6 +58,10 @@ class Part:
             found.append(part)
             todo.extend(part.parts)
         return found
+
+    def placed(self, start: int, end: int) -> Part:
+        """The same, said to stand elsewhere, with all its parts."""
+        return replace(self, start=start, end=end, parts=tuple(p.placed(start, end) for p in self.parts))
 
     @property
     def names(self) -> frozenset[str]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 
 import polars as pl
 
@@ -15,6 +16,7 @@ from fintel.rules.model import Measure, Parameter
 Percentile = Callable[[str, pl.Series, pl.Series], tuple[list[str], list[float | None]]]
 _PLACE = re.compile(r"\{(\w+)\}")
 _SPREAD = ("sum", "min", "max", "mean", "std")
+_BETWEEN_UNITS = {"gap": "days", "leg_km": "km"}
 
 
 @dataclass(frozen=True)
@@ -31,10 +33,29 @@ def unit_of(measure: Measure, base: str) -> str | None:
         return "entries"
     if measure.kind == "distinct":
         return f"different {measure.column}"
+    if measure.kind in ("growth", "rising"):
+        return "times" if measure.kind == "growth" else "of steps"
+    if measure.kind == "hops":
+        return f"changes of {measure.column}"
+    if measure.kind == "top":
+        return {"": "entries", "amount_base": base}.get(measure.of, "of the payment")
+    if measure.column in _BETWEEN_UNITS:
+        return _BETWEEN_UNITS[measure.column]
     if measure.column == "booked_at":
         return "days before"
     unit = ENTRIES[measure.column].unit
     return {"base": base, "currency": "of the payment"}.get(unit or "", unit)
+
+
+def measure_of(compiled: CompiledRule, name: str) -> Measure:
+    """A measure by its name; a step is the number of its entries."""
+    found = compiled.rule.measures.get(name)
+    return found or Measure(name, "count", "*", timedelta(microseconds=compiled.windows[name].span))
+
+
+def _told_of(compiled: CompiledRule, measure: Measure) -> Measure:
+    """The measure whose unit a measure's value has: what peers usually do is told as what they do."""
+    return compiled.rule.measures[measure.column] if measure.kind == "peers" else measure
 
 
 def number_in_words(value: float | None) -> str:
@@ -58,7 +79,7 @@ def parameter_in_words(parameter: Parameter) -> str:
 def measure_in_words(measure: Measure, value: float | None, base: str) -> str:
     """A measured value with its unit where the number alone would mislead."""
     words = number_in_words(value)
-    money = measure.kind in _SPREAD and measure.column == "amount_base"
+    money = (measure.kind in _SPREAD and measure.column == "amount_base") or measure.of == "amount_base"
     return f"{base} {words}" if money and value is not None else words
 
 
@@ -84,11 +105,11 @@ def describe(
         if clause.measure is not None and clause.operator is not None
     ]
     compared = {name for name, _, _ in shown}
-    shown += [(name, None, None) for name in rule.measures if name not in compared]
+    shown += [(name, None, None) for name in rule.observables if name not in compared]
     parts = []
     moment = pl.Datetime("us")
     for place, (name, operator, right) in enumerate(shown, start=1):
-        measure, window = rule.measures[name], compiled.windows[name]
+        measure, (begins, ends) = measure_of(compiled, name), compiled.window_of(name)
         groups, shares = percentile(name, raw[name], raw["entry"])
         part = raw.select(
             "number",
@@ -97,12 +118,12 @@ def describe(
             measure=pl.lit(name),
             kind=pl.lit(measure.kind),
             column=pl.lit(measure.column),
-            window_from=(pl.col("time") - window.offset - window.span).cast(moment).dt.replace_time_zone("UTC"),
-            window_to=(pl.col("time") - window.offset).cast(moment).dt.replace_time_zone("UTC"),
+            window_from=(pl.col("time") - begins).cast(moment).dt.replace_time_zone("UTC"),
+            window_to=(pl.col("time") - ends).cast(moment).dt.replace_time_zone("UTC"),
             observed=pl.col(name).cast(pl.Float64),
             operator=pl.lit(operator, dtype=pl.String),
             threshold=pl.col(right).cast(pl.Float64) if right else pl.lit(None, dtype=pl.Float64),
-            unit=pl.lit(unit_of(measure, base), dtype=pl.String),
+            unit=pl.lit(unit_of(_told_of(compiled, measure), base), dtype=pl.String),
             own_normal=pl.col(f"normal_{name}").cast(pl.Float64),
             own_points=pl.col("points").cast(pl.Int64),
             peer_group=pl.Series(groups, dtype=pl.String),
@@ -126,13 +147,17 @@ def describe(
 def _reasons(compiled: CompiledRule, raw: pl.DataFrame, base: str) -> pl.Series:
     rule = compiled.rule
     fixed = {name: parameter_in_words(p) for name, p in rule.parameters.items()}
-    names = [n for n in dict.fromkeys(_PLACE.findall(rule.reason)) if n in rule.measures]
+    names = [n for n in dict.fromkeys(_PLACE.findall(rule.reason)) if n in rule.observables]
     texts = []
     for values in raw.select(names).iter_rows() if names else ((),) * raw.height:
-        filled = fixed | {n: measure_in_words(rule.measures[n], v, base) for n, v in zip(names, values, strict=True)}
-        texts.append(_fill(rule.reason, filled))
+        filled = fixed | {
+            n: measure_in_words(_told_of(compiled, measure_of(compiled, n)), v, base)
+            for n, v in zip(names, values, strict=True)
+        }
+        texts.append(fill(rule.reason, filled))
     return pl.Series(texts, dtype=pl.String)
 
 
-def _fill(template: str, values: dict[str, str]) -> str:
+def fill(template: str, values: Mapping[str, str]) -> str:
+    """A template with its ``{names}`` filled in; a name that is not known stays."""
     return _PLACE.sub(lambda match: values.get(match[1], match[0]), template)
