@@ -18,7 +18,7 @@ from fintel.domain.schema import TRANSACTIONS
 from fintel.engine import kernels
 from fintel.engine.arrays import Entries, load, order_by_time
 from fintel.engine.local import sweep
-from fintel.engine.partition import KINDS, Measure, Slice, partition
+from fintel.engine.partition import Measure, Slice, partition
 from fintel.features.entries import entries
 from fintel.frames import fit
 
@@ -60,6 +60,7 @@ MASKS = {
     "known": "amount_base is not null",
 }
 NAMES = list(MASKS)
+KINDS = ("count", "sum", "min", "max", "mean", "std", "distinct", "first", "last")
 VALUE = {"min", "max", "mean", "std", "sum", "first", "last"}
 
 
