@@ -116,7 +116,7 @@ def describe(
             rule_id=pl.lit(rule.id),
             clause=pl.lit(place),
             measure=pl.lit(name),
-            kind=pl.lit(measure.kind),
+            kind=pl.lit(f"{measure.kind} at {measure.at}" if measure.at else measure.kind),
             column=pl.lit(measure.column),
             window_from=(pl.col("time") - begins).cast(moment).dt.replace_time_zone("UTC"),
             window_to=(pl.col("time") - ends).cast(moment).dt.replace_time_zone("UTC"),
