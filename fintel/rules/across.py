@@ -107,9 +107,8 @@ class Across:
 
         Columns ``number``, ``entry``, ``rows`` (how many there are in truth), ``measure``.
         """
-        schema = pl.Schema(
-            {"number": episodes.schema["number"], "entry": pl.Int64, "rows": pl.Int64, "measure": pl.String}
-        )
+        number = episodes.schema["number"]
+        schema = pl.Schema({"number": number, "entry": pl.Int64(), "rows": pl.Int64(), "measure": pl.String()})
         parts = [schema.to_frame()]
         peaks = episodes.select("number", twin=pl.Series(self.twin[episodes["entry"].to_numpy()]).cast(pl.Int64))
         peaks = peaks.filter(pl.col("twin") >= 0)

@@ -16,11 +16,11 @@ from fintel.engine.local import sweep
 from fintel.engine.partition import Slice, partition
 from fintel.errors import RuleError
 from fintel.rules.across import Across
-from fintel.rules.compiler import CompiledRule, compile_library, convert_parameter
+from fintel.rules.compiler import CompiledRule, convert_parameter
 from fintel.rules.lexer import ExpressionError, Kind, tokenise
 from fintel.rules.model import Library, Rule
+from fintel.rules.prepared import blindness, prepare
 from fintel.rules.runner import Progress as Progress
-from fintel.rules.runner import _cannot_tell, _load, _rates
 
 Floats = npt.NDArray[np.float64]
 
@@ -124,17 +124,17 @@ def measure(
     ------
     RuleError: a money parameter that no rate converts, or a condition that the columns do not fit.
     """
-    lazy = {name: frame.lazy() for name, frame in tables.items()}
-    rates = _rates(lazy, base_currency, as_of)
     progress("reading entries", 0, 0)
-    plan = compile_library(replace(library, rules=tuple(rules)), base_currency=base_currency, rates=rates)
+    prepared = prepare(
+        tables, replace(library, rules=tuple(rules)), base_currency=base_currency, as_of=as_of,
+        codes=(SEGMENT, JURISDICTION),
+    )  # fmt: skip
+    plan, data, rates = prepared.plan, prepared.data, prepared.rates
     if plan.unconverted:
         unit = next(iter(plan.unconverted.values()))
         raise RuleError(f"no rate turns {unit} into {base_currency}", hint="fintel feed rates FILE")
-    plan = replace(plan, codes=tuple(sorted({*plan.codes, SEGMENT, JURISDICTION})))
-    data, plan, failures = _load(lazy, plan, library, as_of)
-    if failures:
-        raise RuleError(next(iter(failures.values())))
+    if prepared.failures:
+        raise RuleError(next(iter(prepared.failures.values())))
     ours = _ours(data, own)
     across = Across(data, threads)
     return [_measure_one(across, compiled, ours, base_currency, rates, progress) for compiled in plan.rules]
@@ -170,7 +170,8 @@ def _measure_one(
         return found
 
     parts = []
-    cannot_tell = _cannot_tell(compiled, data)
+    blind = blindness(compiled, data)
+    cannot_tell = blind.reason if blind else None
     if cannot_tell is None and data.selected[compiled.anchor_mask]:
         across.prepare(compiled)
         pieces = partition(data, compiled.rule.per, compiled.masks)

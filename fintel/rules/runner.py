@@ -12,26 +12,21 @@ import polars as pl
 
 from fintel.domain.detection import Outcome
 from fintel.domain.schema import RULE_RESULTS
-from fintel.engine.arrays import Entries, load, order_by_time
+from fintel.engine.arrays import Entries
 from fintel.engine.local import sweep
 from fintel.engine.partition import Slice, partition
-from fintel.features.entries import Tables, booked, entries
+from fintel.features.entries import booked
 from fintel.frames import fit
-from fintel.rules import keywords
 from fintel.rules.across import Across
-from fintel.rules.compiler import CompiledRule, Plan, compile_library, groups
+from fintel.rules.compiler import CompiledRule, Plan, groups
 from fintel.rules.correlation import Findings, correlate
 from fintel.rules.episodes import EVIDENCE_LIMIT, Found, find
-from fintel.rules.expression import mention_column
 from fintel.rules.findings import tables_of
-from fintel.rules.model import KeywordList, Library, PatternList, Rule
-from fintel.rules.patterns import match_patterns
+from fintel.rules.model import Library, Rule
+from fintel.rules.prepared import blindness, prepare
 
 #: What can go wrong inside one rule without being a defect of fintel. The others go on.
 _RULE_FAILURES = (pl.exceptions.PolarsError, ArithmeticError, ValueError, TypeError, LookupError)
-
-#: Where the texts of a column of entries stand, if not in a column of that name.
-_NAMES = {"counterparty_name": ("debtor_name", "creditor_name")}
 
 Progress = Callable[[str, int, int], None]
 
@@ -77,11 +72,11 @@ def detect_tables(
     progress: called with stage, slices done, slices in all.
     """
     lazy = {name: frame.lazy() for name, frame in tables.items()}
-    plan = compile_library(library, base_currency=base_currency, rates=_rates(lazy, base_currency, as_of))
     clock: dict[str, float] = {}
     with _timed(clock, "entries"):
-        data, plan, failures = _load(lazy, plan, library, as_of)
-    tallies = {r.rule.id: _Tally(failure=failures.get(r.rule.id)) for r in plan.rules}
+        prepared = prepare(lazy, library, base_currency=base_currency, as_of=as_of)
+        plan, data = prepared.plan, prepared.data
+    tallies = {r.rule.id: _Tally(failure=prepared.failures.get(r.rule.id)) for r in plan.rules}
     with _timed(clock, "rules"):
         across = Across(data, threads)
         found = _sweep_rules(across, plan, tallies, threads, progress)
@@ -102,75 +97,6 @@ def _timed(clock: dict[str, float], name: str) -> Iterator[None]:
     clock[name] = time.perf_counter() - begun
 
 
-def _rates(tables: Tables, base: str, as_of: datetime | None) -> dict[str, float]:
-    """Latest rate to the base currency of each currency, as of the run."""
-    if "rates" not in tables:
-        return {}
-    known = tables["rates"].filter(pl.col("base") == base)
-    if as_of is not None:
-        known = known.filter(pl.col("date") <= as_of.date())
-    latest = known.sort("date").group_by("currency").agg(pl.col("rate").last().cast(pl.Float64)).collect()
-    return dict(latest.iter_rows())
-
-
-def _mention_columns(tables: Tables, plan: Plan, library: Library) -> list[pl.Expr]:
-    """A boolean column for each keyword list, from one pass over the distinct texts."""
-    columns = []
-    for column in sorted({c for c, _ in plan.mentions}):
-        lists = [library.lists[name] for c, name in sorted(plan.mentions) if c == column]
-        texts = _texts(tables["transactions"], column)
-        words = keywords.match(texts, [found for found in lists if isinstance(found, KeywordList)])
-        forms = match_patterns(texts, [found for found in lists if isinstance(found, PatternList)])
-        for name, matched in ((s.name, s) for frame in (words, forms) for s in frame.get_columns()):
-            hit = texts.filter(matched)
-            columns.append(pl.col(column).is_in(hit.implode()).alias(mention_column(column, name)))
-    return columns
-
-
-def _texts(transactions: pl.LazyFrame, column: str) -> pl.Series:
-    """The distinct texts of a column of entries."""
-    sources = _NAMES.get(column, (column,))
-    parts = [transactions.select(pl.col(s).alias(column)) for s in sources]
-    found = pl.concat(parts).select(pl.col(column).drop_nulls().unique()).collect(engine="streaming")
-    return found[column]
-
-
-def _load(tables: Tables, plan: Plan, library: Library, as_of: datetime | None) -> tuple[Entries, Plan, dict[str, str]]:
-    """Entries as arrays. A rule whose masks polars refuses is set aside; the others go on."""
-    numbered = {**tables, "transactions": tables["transactions"].with_row_index("row")}
-    seen = entries(numbered, as_of=as_of, row="row").with_columns(_mention_columns(tables, plan, library))
-    order = order_by_time(booked(numbered["transactions"], as_of), "row")
-    failures: dict[str, str] = {}
-    masks = list(plan.masks)
-    try:
-        data = load(seen, order, masks=masks, values=plan.values, codes=plan.codes)
-    except pl.exceptions.PolarsError:
-        for number, mask in enumerate(masks):
-            try:
-                load(seen, order, masks=[mask], codes=("account_id",))
-            except pl.exceptions.PolarsError as error:
-                masks[number] = pl.lit(value=False)
-                failures |= {r.rule.id: str(error) for r in plan.rules if number in r.masks}
-        data = load(seen, order, masks=masks, values=plan.values, codes=plan.codes)
-    return data, plan, failures
-
-
-def _cannot_tell(compiled: CompiledRule, data: Entries) -> str | None:
-    """Why the rule has no answer on this feed, or None. A missing value is never a 'no'.
-
-    A field that is filled for some entries only does not blind a rule: what it could not decide is
-    counted as ``unseen``.
-    """
-    for part, mask in compiled.filters.items():
-        empty_columns = [c for c, filled in compiled.reads[part].items() if not data.selected[filled]]
-        if empty_columns and data.undecided[mask] and not data.selected[mask]:
-            return f"{part}: {', '.join(empty_columns)} is empty in the whole feed"
-    for what, (wanted, carrying) in compiled.guards.items():
-        if data.selected[wanted] and not data.selected[carrying]:
-            return f"{what.strip()} is empty in every entry it looks at"
-    return None
-
-
 def _sweep_rules(
     across: Across, plan: Plan, tallies: dict[str, _Tally], threads: int, progress: Progress
 ) -> dict[str, list[Found]]:
@@ -180,7 +106,7 @@ def _sweep_rules(
         ready = [
             r
             for r in rules
-            if data.selected[r.anchor_mask] and tallies[r.rule.id].failure is None and not _cannot_tell(r, data)
+            if data.selected[r.anchor_mask] and tallies[r.rule.id].failure is None and not blindness(r, data)
         ]
         ready = [r for r in ready if _prepare(across, r, tallies[r.rule.id])]
         if not ready:
@@ -244,8 +170,8 @@ def _answer(rule: CompiledRule, data: Entries, tally: _Tally) -> tuple[Outcome, 
     """What the run can say of a rule, and why it cannot say more."""
     if tally.failure is not None:
         return Outcome.FAILED, tally.failure
-    reason = _cannot_tell(rule, data)
-    return (Outcome.CANNOT_TELL, reason) if reason else (Outcome.EVALUATED, None)
+    blind = blindness(rule, data)
+    return (Outcome.CANNOT_TELL, blind.reason) if blind else (Outcome.EVALUATED, None)
 
 
 def _answer_together(
