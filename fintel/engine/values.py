@@ -135,7 +135,8 @@ class _Values:
         )
         step_north, step_east = np.diff(north, prepend=north[:1]), np.diff(east, prepend=east[:1])
         chord = np.sin(step_north / 2) ** 2 + np.cos(north) * np.cos(north - step_north) * np.sin(step_east / 2) ** 2
-        return np.rint(2 * _EARTH * _METRES * np.arcsin(np.sqrt(np.clip(chord, 0, 1)))).astype(np.int64)
+        metres = 2 * _EARTH * _METRES * np.arcsin(np.sqrt(np.clip(chord, 0, 1)))
+        return cast("Ints", np.rint(metres).astype(np.int64))
 
     def _sums(self, name: str, values: Ints, lo: Rows, hi: Rows) -> Ints:
         """Sums over ranges of rows. A running sum may wrap round; the difference of two is exact all the same."""

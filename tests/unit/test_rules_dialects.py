@@ -131,6 +131,8 @@ def random_entries(library, rows: int) -> pl.DataFrame:
             return pool.choice(column.values)
         if column.type in (Type.MONEY, Type.FLOAT):
             return pool.choice(numbers)
+        if column.type is Type.BOOL:
+            return pool.choice([True, False])
         if column.type is Type.INT:
             return pool.choice([0, 1, 5, 6, 16, 17, 18, 20, 21, 22, 23, 25, 30, 60, 90, 179, 180, 365, 4000])
         if column.type is Type.TIMESTAMP:
@@ -148,7 +150,9 @@ def test_every_expression_of_the_packs_means_the_same_in_both_engines():
     expressions = {}
     for rule in library.rules:
         reading = read_expressions(rule, library)
-        for expression in (reading.anchor, *reading.wheres.values()):
+        for expression in (reading.anchor, *reading.wheres.values(), *reading.steps.values()):
+            if expression is None:
+                continue
             expressions.setdefault(expression.text, expression)
     mentions = sorted({mention_column(*m) for e in expressions.values() for m in e.mentions})
     data = random_entries(library, 3000).with_columns(

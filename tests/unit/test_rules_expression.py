@@ -152,7 +152,7 @@ REFUSED = [
     ("counterparty_country in @rsk", "R025", 33, "risk"),
     ("counterparty_country in @kw", "R030", 33, "mentions"),
     ("mentions(@risk)", "R030", 18, "in @risk"),
-    ("mentions(counterparty_name, @kw)", "R027", 18, "merchant_name"),
+    ("mentions(counterparty_id, @kw)", "R027", 18, "merchant_name"),
     ("lenght(channel) > 1", "R026", 9, "length"),
     ("sum(amount) > 1", "R026", 9, None),
     ("amount = 'x'", "R027", 18, None),

@@ -25,6 +25,7 @@ title: Frequent low-value sends
 version: 1
 status: test
 level: high
+budget: 10
 typology: OSEC
 indicators: [X-01]
 techniques: [T0058.003]
