@@ -173,6 +173,7 @@ def _measure_one(
     blind = blindness(compiled, data)
     cannot_tell = blind.reason if blind else None
     if cannot_tell is None and data.selected[compiled.anchor_mask]:
+        progress("windows", 0, 0)
         across.prepare(compiled)
         pieces = partition(data, compiled.rule.per, compiled.masks)
         for number, part in enumerate(sweep(pieces, windows, threads=across.threads), start=1):

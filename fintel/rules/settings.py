@@ -25,6 +25,8 @@ MAX_VARIANTS = 16
 #: Where the highest value is this many times the lowest, values are spread evenly over its logarithm.
 _WIDE = 20.0
 _DIGITS = 3
+#: Draws of random settings, since some of them are alike.
+_ROUNDS = 8
 #: Units of what is no whole number even where a rule's default and range happen to be whole.
 _DIVISIBLE = frozenset({"share", "ratio"})
 _RANGE = re.compile(r"([^:]+):([^:]+)")
@@ -182,8 +184,8 @@ def make_settings(
 ) -> tuple[list[Axis], Indices]:
     """Axes, and settings as indices into them: int32 (s, k). The first setting is the current one.
 
-    ``random`` draws about ``number`` settings, every one once; where no more than that exist, it
-    takes them all. ``grid`` crosses values of every axis, about ``number`` in all.
+    ``random`` draws about ``number`` settings, some near the current one and some far; where no more
+    than that exist, it takes them all. ``grid`` crosses values of every axis, about ``number`` in all.
 
     Raises
     ------
@@ -199,16 +201,29 @@ def make_settings(
         _axis(rule.parameters[name], wish, each, rng if method == "random" else None) for name, wish in chosen.items()
     ]
     sizes = [axis.values.size for axis in axes]
+    current = np.array([axis.current for axis in axes])
     whole = math.prod(sizes)
     if method == "grid" and whole > MAX_SETTINGS:
         raise RuleError(f"a grid of {whole:,} settings is more than {MAX_SETTINGS:,}", hint="--vary fewer parameters")
     if method == "grid" or whole <= number:
         found = np.stack(np.unravel_index(np.arange(whole), sizes), axis=1) if axes else np.zeros((1, 0))
     else:
-        found = np.unique(np.stack([rng.integers(0, size, number) for size in sizes], axis=1), axis=0)
-    current = np.array([axis.current for axis in axes])
+        found = _random(current, np.array(sizes), number, rng)
     others = found[(found != current).any(axis=1)] if axes else found[:0]
     return axes, np.concatenate([current[None, :], others]).astype(np.int32)
+
+
+def _random(current: Indices, sizes: Indices, number: int, rng: np.random.Generator) -> Indices:
+    """About ``number`` different settings; each leaves a share of its own of the parameters as it is: with
+    many parameters, settings in which all are drawn are nearly all far off."""
+    found = current[None, :]
+    for _ in range(_ROUNDS):
+        drawn = (rng.random((number, sizes.size)) * sizes).astype(np.int64)
+        kept = rng.random(drawn.shape) < rng.random((number, 1))
+        found = np.unique(np.concatenate([found, np.where(kept, current, drawn)]), axis=0)
+        if len(found) > number:
+            return found[np.sort(rng.choice(len(found), number, replace=False))]
+    return found
 
 
 def _axis(parameter: Parameter, wish: Wish, each: int, rng: np.random.Generator | None) -> Axis:

@@ -284,7 +284,7 @@ def _frontier(alerts: npt.NDArray[np.float64], positives: npt.NDArray[np.int64])
     """Settings such that none has more positives for as few alerts; of equal ones the first."""
     order = np.lexsort((np.arange(alerts.size), -positives, alerts))
     best = np.maximum.accumulate(positives[order])
-    better = np.append(True, positives[order][1:] > best[:-1])
+    better = positives[order] > np.append(0, best[:-1])
     found = np.zeros(alerts.size, np.bool_)
     found[order[better]] = True
     return found
