@@ -151,7 +151,7 @@ def test_every_expression_of_the_packs_means_the_same_in_both_engines():
     for rule in library.rules:
         reading = read_expressions(rule, library)
         for expression in (reading.anchor, *reading.wheres.values(), *reading.steps.values()):
-            if expression is None:
+            if expression is None or not expression.columns:
                 continue
             expressions.setdefault(expression.text, expression)
     mentions = sorted({mention_column(*m) for e in expressions.values() for m in e.mentions})
