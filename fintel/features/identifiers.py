@@ -8,6 +8,8 @@ Two spellings of one thing must be equal, and nothing else:
 * ``address``: of a party, street and number followed by the city. ``address``, ``device``, ``wallet``,
   ``document``, ``ip``: letters and digits, lower case, without accents.
 
+An account is compared without spaces and in lower case.
+
 Everything stands twice, in polars and in SQL (DuckDB); a test holds the two equal.
 """
 
@@ -36,25 +38,44 @@ _ACCOUNTS = ("account", "wallet")
 #: Columns of parties that hold identifiers, and their kinds.
 _OF_PARTY = {"phone": "phone", "email": "email", "address": "address", "tax_id": "document"}
 _MIN_DIGITS = 5
+#: Every kind of space, for two dialects of regular expressions that disagree on what ``\s`` is.
+_SPACES = r"[\t\n\v\f\r\x85\p{Z}]+"
 
 
 def folded(text: pl.Expr) -> pl.Expr:
     """Letters and digits in lower case, without accents and other marks."""
-    plain = text.str.normalize("NFD").str.replace_all(r"\p{M}", "").str.normalize("NFC").str.to_lowercase()
-    return plain.str.replace_all(r"[^\p{L}\p{N}]+", "")
+    plain = text.str.normalize("NFD").str.replace_all(r"\p{M}", "").str.normalize("NFC")
+    return _lower(plain).str.replace_all(r"[^\p{L}\p{N}]+", "")
 
 
 def folded_sql(text: str) -> str:
     """``folded`` in SQL."""
-    return rf"regexp_replace(lower(strip_accents({text})), '[^\p{{L}}\p{{N}}]+', '', 'g')"
+    return rf"regexp_replace({_lower_sql(f'strip_accents({text})')}, '[^\p{{L}}\p{{N}}]+', '', 'g')"
 
 
-def _squeezed(text: pl.Expr) -> pl.Expr:
-    return text.str.to_lowercase().str.replace_all(r"\s+", "").str.replace(r"^@", "")
+def _lower(text: pl.Expr) -> pl.Expr:
+    """Lower case, letter by letter: a final sigma is a sigma, and a Turkish capital I an i, as in DuckDB."""
+    return text.str.replace_all("İ", "i", literal=True).str.to_lowercase().str.replace_all("ς", "σ", literal=True)
 
 
-def _squeezed_sql(text: str) -> str:
-    return rf"regexp_replace(regexp_replace(lower({text}), '\s+', '', 'g'), '^@', '')"
+def _lower_sql(text: str) -> str:
+    return f"replace(lower({text}), 'ς', 'σ')"
+
+
+def _compact(text: pl.Expr) -> pl.Expr:
+    return _lower(text).str.replace_all(_SPACES, "")
+
+
+def _compact_sql(text: str) -> str:
+    return f"regexp_replace({_lower_sql(text)}, '{_SPACES}', '', 'g')"
+
+
+def _addressed(text: pl.Expr) -> pl.Expr:
+    return _compact(text).str.replace(r"^@", "")
+
+
+def _addressed_sql(text: str) -> str:
+    return f"regexp_replace({_compact_sql(text)}, '^@', '')"
 
 
 def _digits(text: pl.Expr) -> pl.Expr:
@@ -69,8 +90,8 @@ def _digits_sql(text: str) -> str:
 
 _WRITTEN: dict[str, tuple[Callable[[pl.Expr], pl.Expr], Callable[[str], str]]] = {
     "phone": (_digits, _digits_sql),
-    "email": (_squeezed, _squeezed_sql),
-    "handle": (_squeezed, _squeezed_sql),
+    "email": (_addressed, _addressed_sql),
+    "handle": (_addressed, _addressed_sql),
 }
 
 
@@ -195,14 +216,6 @@ class Intelligence:
             .select("account_id")
             .collect(engine="in-memory")["account_id"]
         )
-
-
-def _compact(account: pl.Expr) -> pl.Expr:
-    return account.str.replace_all(r"\s+", "").str.to_uppercase()
-
-
-def _compact_sql(account: str) -> str:
-    return rf"upper(regexp_replace({account}, '\s+', '', 'g'))"
 
 
 def _listed(words: tuple[str, ...]) -> str:

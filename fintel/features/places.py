@@ -39,7 +39,7 @@ def coordinates(latitude: pl.Expr, longitude: pl.Expr, city: pl.Expr, country: p
     A pair outside the globe, or of two zeros (how many systems write *unknown*), is none.
     """
     given = latitude.is_between(-90, 90) & longitude.is_between(-180, 180) & ((latitude != 0) | (longitude != 0))
-    key = pl.concat_str([country, city], separator=":")
+    key = pl.struct(country=country, name=city)
     of_city = [
         key.map_batches(partial(_looked_up, axis), return_dtype=pl.Float64, is_elementwise=True) for axis in AXES
     ]
@@ -51,15 +51,14 @@ def coordinates(latitude: pl.Expr, longitude: pl.Expr, city: pl.Expr, country: p
 
 
 def _looked_up(axis: str, keys: pl.Series) -> pl.Series:
-    """One coordinate of 'country:city' texts; each distinct text is folded and looked up once."""
-    frame = keys.rename("key").to_frame()
-    distinct = frame.drop_nulls().unique()
+    """One coordinate of pairs of country and name; each distinct pair is folded and looked up once."""
+    pairs = keys.struct.unnest()
+    distinct = pairs.drop_nulls().unique()
     if distinct.is_empty():
         return pl.Series(keys.name, [None], dtype=pl.Float64).new_from_index(0, len(keys))
-    country, city = pl.col("key").str.slice(0, 2), folded(pl.col("key").str.slice(3))
-    of_key = distinct.select("key", country=country, city=city).join(cities(), on=["city", "country"])
-    found = frame.join(of_key.select("key", axis), on="key", how="left", maintain_order="left")
-    return found[axis].alias(keys.name)
+    found = distinct.with_columns(city=folded(pl.col("name"))).join(cities(), on=["city", "country"])
+    of_pair = found.select("country", "name", axis)
+    return pairs.join(of_pair, on=["country", "name"], how="left", maintain_order="left")[axis].alias(keys.name)
 
 
 def distance_km(
