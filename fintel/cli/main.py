@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 import fintel
-from fintel.cli import detection, feed, modelling, reporting, rules, setup
+from fintel.cli import bench, detection, feed, modelling, reporting, rules, setup
 
 app = typer.Typer(
     name="fintel",
@@ -46,4 +46,5 @@ detection.register(app)
 reporting.register(app)
 modelling.register(app)
 app.add_typer(feed.app, name="feed")
+bench.register(rules.app)
 app.add_typer(rules.app, name="rules")

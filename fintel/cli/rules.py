@@ -22,7 +22,8 @@ Folder = Annotated[
 Chosen = Annotated[list[str] | None, typer.Argument(help="Packs or rules, for example osec or osec/some-rule.")]
 
 
-def _library(config: Path | None, folder: Path | None) -> tuple[Library, tuple[Diagnostic, ...]]:
+def library_of(config: Path | None, folder: Path | None) -> tuple[Library, tuple[Diagnostic, ...]]:
+    """Shipped packs, those of the settings and those of a folder; and what was wrong with them."""
     from fintel.pipeline import load_library
 
     settings = settings_of(config)
@@ -31,7 +32,8 @@ def _library(config: Path | None, folder: Path | None) -> tuple[Library, tuple[D
     return load_library(settings)
 
 
-def _choose(library: Library, wanted: list[str] | None) -> Library:
+def choose(library: Library, wanted: list[str] | None) -> Library:
+    """The library with some packs or rules alone (and the rules that those correlate)."""
     from fintel.errors import RuleError, did_you_mean
 
     if not wanted:
@@ -49,11 +51,11 @@ def list_rules(
 ) -> None:
     """Every rule: level, typology, the indicators behind it."""
     with errors_explained():
-        library, found = _library(config, folder)
+        library, found = library_of(config, folder)
         print_diagnostics(found)
         rows = [
             (r.id, r.level, r.typology, r.status, r.title, ", ".join(r.indicators))
-            for r in _choose(library, chosen).rules
+            for r in choose(library, chosen).rules
         ]
         names = ("rule", "level", "typology", "status", "title", "indicators")
         if as_json:
@@ -69,8 +71,8 @@ def show(
 ) -> None:
     """A rule as it is written, with the published indicators that it makes executable."""
     with errors_explained():
-        library, _ = _library(config, folder)
-        (found,) = _choose(library, [rule]).rules[:1] or (None,)
+        library, _ = library_of(config, folder)
+        (found,) = choose(library, [rule]).rules[:1] or (None,)
         if found is None:
             return
         tell(Path(found.location.file).read_text(encoding="utf-8"))
@@ -93,8 +95,8 @@ def check(chosen: Chosen = None, folder: Folder = None, config: ConfigFile = Non
         from fintel.errors import Severity
         from fintel.rules.checks import check as find
 
-        library, loading = _library(config, folder)
-        found = (*loading, *(d for d in find(_choose(library, chosen)) if d not in loading))
+        library, loading = library_of(config, folder)
+        found = (*loading, *(d for d in find(choose(library, chosen)) if d not in loading))
         if as_json:
             print_json([d.as_dict() for d in found])
         else:
@@ -115,8 +117,8 @@ def run_tests(chosen: Chosen = None, folder: Folder = None, config: ConfigFile =
         from fintel.rules.runner import detect_tables
         from fintel.rules.testing import run_cases
 
-        library, loading = _library(config, folder)
-        result = run_cases(_choose(library, chosen), detect_tables)
+        library, loading = library_of(config, folder)
+        result = run_cases(choose(library, chosen), detect_tables)
         failed = [r for r in result.results if not r.passed]
         if as_json:
             print_json(

@@ -6,7 +6,8 @@ measures). Both raise ``RuleError`` with every finding at its file, line and col
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import operator
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 import polars as pl
@@ -23,6 +24,9 @@ from fintel.rules.tree import Part, mention_column
 
 __all__ = ["Clause", "Expression", "When", "mention_column", "parse", "parse_when", "read_conditions"]
 
+_COMPARED: Mapping[str, Callable[[pl.Expr, pl.Expr], pl.Expr]] = {
+    "=": operator.eq, "<>": operator.ne, "<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge,
+}  # fmt: skip
 _MIRRORED = {"=": "=", "<>": "<>", "<": ">", "<=": ">=", ">": "<", ">=": "<="}
 
 
@@ -63,6 +67,14 @@ class Clause:
     left: pl.Expr | None = None
     right: pl.Expr | None = None
     parameters: tuple[str, ...] = ()
+    whole: pl.Expr | None = None
+
+    @property
+    def held(self) -> pl.Expr:
+        """Whether it holds; null where it cannot be decided."""
+        if self.operator is None or self.left is None or self.right is None:
+            return pl.lit(None, dtype=pl.Boolean) if self.whole is None else self.whole
+        return _COMPARED[self.operator](self.left, self.right)
 
 
 @dataclass(frozen=True)
@@ -231,23 +243,24 @@ def _conjuncts(part: Part) -> list[Part]:
 
 def _clauses(part: Part, text: str) -> list[Clause]:
     if part.operator in COMPARISONS:
-        left, right, operator = part.parts[0], part.parts[1], part.operator
+        left, right, sign = part.parts[0], part.parts[1], part.operator
         if right.names and not left.names:
-            left, right, operator = right, left, _MIRRORED[operator]
-        return [_comparison(left, operator, right, text)]
+            left, right, sign = right, left, _MIRRORED[sign]
+        return [_comparison(left, sign, right, text)]
     if part.operator == "between":
         value, low, high = part.parts
         return [_comparison(value, ">=", low, text), _comparison(value, "<=", high, text)]
-    return [Clause(text=text[part.start : part.end], measures=tuple(sorted(part.names)))]
+    words = text[part.start : part.end]
+    return [Clause(text=words, measures=tuple(sorted(part.names)), whole=pl.sql_expr(part.sql))]
 
 
-def _comparison(left: Part, operator: str, right: Part, text: str) -> Clause:
+def _comparison(left: Part, sign: str, right: Part, text: str) -> Clause:
     left_text, right_text = text[left.start : left.end], text[right.start : right.end]
     return Clause(
-        text=f"{left_text} {operator} {right_text}",
+        text=f"{left_text} {sign} {right_text}",
         measures=tuple(sorted(left.names | right.names)),
         measure=left.name,
-        operator=operator,
+        operator=sign,
         left_text=left_text,
         right_text=right_text,
         left=_side(left),
