@@ -1,0 +1,132 @@
+"""The engine against the oracle: a rule restated as SQL from its definition gives the same values at every
+anchor entry and the same hits, on payments near the rule's thresholds; and so do rules made at random."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cache
+
+import polars as pl
+import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+from oracle import Oracle, differences, engine_anchors
+from perturbed import Population, populations, spread
+from random_rules import any_payments, any_rule
+
+from fintel.rules import loader
+from fintel.rules.cases import Case, load_cases
+from fintel.rules.model import Library, Rule
+from fintel.rules.prepared import latest_rates
+from fintel.rules.restated_rule import restate
+
+
+def calm(examples: int, *, shrink: bool = False) -> settings:
+    """So many examples, the same in every run unless many are asked for. A seed is not worth shrinking."""
+    phases = [Phase.explicit, Phase.generate, *([Phase.shrink] if shrink else [])]
+    checks = list(HealthCheck)
+    return settings(
+        max_examples=examples, derandomize=examples < 100, deadline=None, phases=phases, suppress_health_check=checks
+    )
+
+
+SEEDS = st.integers(0, 2**32 - 1)
+
+
+@cache
+def library() -> Library:
+    return loader.load()[0]
+
+
+@cache
+def cases_of(rule_id: str) -> tuple[Case, ...]:
+    return load_cases(library()[rule_id])[0]
+
+
+RULES = [rule.id for rule in library().rules if rule.correlation is None]
+CORRELATIONS = [rule.id for rule in library().rules if rule.correlation is not None]
+
+
+@dataclass(frozen=True)
+class Compared:
+    differences: list[str]
+    anchors: int
+    hits: int
+
+
+def compare(rule: Rule, population: Population, *, form: str = "joins") -> Compared:
+    """The engine beside the SQL of one form."""
+    tables, base = population.tables, population.base
+    ours, _ = engine_anchors(tables, rule, library(), base)
+    rates = latest_rates({name: table.lazy() for name, table in tables.items()}, base, None)
+    restated = restate(rule, library(), base_currency=base, rates=rates)
+    oracle = Oracle(tables, library(), sorted(restated.mentions))
+    theirs = oracle.anchors(restated) if form == "joins" else oracle.window_anchors(restated)
+    return Compared(differences(rule, ours, theirs), ours.height, int(ours["hit"].sum()))
+
+
+def smallest(rule: Rule, population: Population, form: str, steps: int = 150) -> pl.DataFrame:
+    """Few payments that still give a difference: leave out what can be left out."""
+    payments = population.tables["transactions"]
+    size = payments.height // 2
+    while size and steps:
+        for start in range(0, payments.height, size):
+            fewer = pl.concat([payments[:start], payments[start + size :]])
+            tables = {**population.tables, "transactions": fewer}
+            steps -= 1
+            if fewer.height and compare(rule, replace(population, tables=tables), form=form).differences:
+                payments = fewer
+                break
+            if not steps:
+                break
+        else:
+            size //= 2
+    return payments.select(c for c in payments.columns if payments[c].null_count() < payments.height)
+
+
+def check(rule: Rule, population: Population, form: str = "joins") -> int:
+    if form == "windows" and not {"account_id", "counterparty_id"} & {*rule.per}:
+        return 0  # both sides of a payment are in one partition, at one instant
+    compared = compare(rule, population, form=form)
+    if compared.differences:
+        few = smallest(rule, population, form)
+        told = "\n".join(compared.differences)
+        pytest.fail(f"{rule.id} in {population.base}:\n{told}\nfew payments that show it:\n{few.to_dicts()}")
+    return compared.hits
+
+
+@pytest.mark.parametrize("rule_id", RULES)
+@calm(1)
+@given(seed=SEEDS)
+def test_a_rule_equals_its_sql(rule_id: str, seed: int) -> None:
+    rule = library()[rule_id]
+    hits = sum(check(rule, p) for p in populations(rule, cases_of(rule_id), seed, copies=6))
+    assert hits, "the rule never hit: nothing is shown"
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("rule_id", RULES)
+@calm(12)
+@given(seed=SEEDS)
+def test_a_rule_equals_its_sql_again_and_again(rule_id: str, seed: int) -> None:
+    rule = library()[rule_id]
+    for population in populations(rule, cases_of(rule_id), seed, copies=12):
+        check(rule, population)
+        check(rule, spread(population), "windows")
+
+
+@calm(25, shrink=True)
+@given(rule=any_rule(), seed=SEEDS)
+def test_any_rule_equals_its_sql(rule: Rule, seed: int) -> None:
+    population = Population("USD", any_payments(seed))
+    check(rule, population)
+    check(rule, spread(population), "windows")
+
+
+@pytest.mark.long
+@calm(1500, shrink=True)
+@given(rule=any_rule(), seed=SEEDS)
+def test_any_rule_equals_its_sql_again_and_again(rule: Rule, seed: int) -> None:
+    population = Population("USD", any_payments(seed))
+    check(rule, population)
+    check(rule, spread(population), "windows")
