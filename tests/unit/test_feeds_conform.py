@@ -100,6 +100,25 @@ def test_each_fault_alone_and_the_others_live(tmp_path: Path) -> None:
     assert accepted["creditor_country"].unique().to_list() == ["GB"]
 
 
+def test_places_on_earth_or_quarantine(tmp_path: Path) -> None:
+    columns = (
+        PLAIN
+        + "place_latitude: lat\nplace_longitude: {column: lon, unreadable: 'null'}\nip_country: ip\nrelationship: tie\n"
+    )
+    rows = [("90", "-180", "Philippines"), ("-90.00001", "0", "PH"), ("999", "0", "PH"), ("NaN", "0", "PH"),
+            ("14.6", "200", "PH"), ("", "", ""), ("14.6", "121", "Atlantis")]  # fmt: skip
+    lines = [f"2024-01-01,5,USD,a,b,{lat},{lon},{ip},mother" for lat, lon, ip in rows]
+    path = write(tmp_path / "f.csv", "when,amount,currency,from,to,lat,lon,ip,tie", *lines)
+    accepted, quarantine = take(path, mapping(columns))
+    assert accepted.select("place_latitude", "place_longitude", "ip_country", "relationship").rows() == [
+        (90.0, -180.0, "PH", "mother"), (14.6, None, "PH", "mother"), (None, None, None, "mother"),
+    ]  # fmt: skip
+    assert quarantine.select("source_row", "code", "column", "value").rows() == [
+        (3, "F025", "place_latitude", "-90.00001"), (4, "F025", "place_latitude", "999"),
+        (5, "F002", "place_latitude", "NaN"), (8, "F008", "ip_country", "Atlantis"),
+    ]  # fmt: skip
+
+
 def test_every_code_has_words() -> None:
     assert sorted(REASONS) == list(range(1, len(REASONS) + 1))
     assert code_text(1) == "F001"

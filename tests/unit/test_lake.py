@@ -27,7 +27,7 @@ from fintel.domain.schema import (
 )
 from fintel.errors import StoreError
 from fintel.frames import empty, fit, polars_schema
-from fintel.store.catalogue import FILE_NAME, Catalogue
+from fintel.store.catalogue import EARLIER, FILE_NAME, Catalogue, schema_fingerprint
 from fintel.store.lake import Lake
 from fintel.store.sql import connect
 
@@ -345,6 +345,37 @@ class TestOpening:
                 Lake.open(path)
             with duckdb.connect(path / FILE_NAME) as connection:
                 connection.execute("UPDATE meta SET value = '1' WHERE key = 'version'")
+
+    def test_a_lake_of_before_there_were_coordinates(self, filled):
+        """Its files lack columns; they read as empty, and the lake goes on as one of today."""
+        later = ("place_latitude", "place_longitude", "ip_country", "relationship")
+        with Lake.open(filled) as lake:
+            now, sql = lake.scan("transactions").collect(), connect(lake).query("SELECT * FROM transactions")
+        with duckdb.connect(filled / FILE_NAME) as connection:
+            connection.execute("UPDATE meta SET value = ? WHERE key = 'schema'", [EARLIER[0]])
+            for (name,) in connection.execute("SELECT path FROM files WHERE table_name = 'transactions'").fetchall():
+                file = filled / name
+                pl.read_parquet(file, glob=False).drop(later).write_parquet(file)
+                connection.execute("UPDATE files SET bytes = ? WHERE path = ?", [file.stat().st_size, name])
+        for way in (Lake.open, Lake.create_or_open, Lake.open):
+            with way(filled) as lake:
+                assert lake.scan("transactions").collect().equals(now)
+                assert lake.scan("transactions").select(later).collect().equals(now.select(later))
+                assert pl.concat(lake.frames("transactions")).schema == polars_schema(TRANSACTIONS)
+                found = connect(lake).query("SELECT * FROM transactions")
+                assert found.columns == sql.columns and found.equals(sql)
+        with duckdb.connect(filled / FILE_NAME) as connection:
+            assert connection.execute("SELECT value FROM meta WHERE key = 'schema'").fetchall() == [
+                (schema_fingerprint(),)
+            ]
+        with Lake.create_or_open(filled) as lake:
+            lake.append(TRANSACTIONS, feed("c"), [(payments("c", [9], relationship="aunt"), NONE, 1, 0)])
+            assert lake.scan("transactions").collect()["relationship"].drop_nulls().to_list() == ["aunt"]
+            assert (
+                connect(lake).query("SELECT relationship FROM transactions WHERE relationship IS NOT NULL").height == 1
+            )
+            lake.replace("transactions", lake.frames("transactions"))
+            assert lake.count("transactions") == now.height + 1
 
     def test_a_catalogue_that_names_foreign_files(self, filled):
         with duckdb.connect(filled / FILE_NAME) as connection:

@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from decimal import Decimal
 
 import polars as pl
 import pytest
 from test_rules_loader import pack, rewrite
 
-from fintel.domain.schema import ACCOUNTS, CLAUSES, EPISODES, PARTIES, RULE_RESULTS, TRANSACTIONS
+from fintel.domain.schema import (
+    ACCOUNTS,
+    CLAUSES,
+    EPISODES,
+    IDENTIFIERS,
+    INTEL,
+    PARTIES,
+    RULE_RESULTS,
+    TRANSACTIONS,
+)
+from fintel.features.entries import entries
 from fintel.frames import fit, polars_schema
 from fintel.rules.cases import load_cases
 from fintel.rules.checks import check
@@ -58,6 +68,63 @@ def test_a_case_becomes_canonical_tables(pack):
     assert case.tables["parties"].schema == polars_schema(PARTIES)
     assert case.tables["parties"]["annual_income"][0] == Decimal("1234.5")
     assert case.tables["rates"].select("currency", "base", "rate").rows() == [("USD", "EUR", Decimal("0.9"))]
+
+
+TOLD = """\
+cases:
+  - name: told
+    accounts: {a: {party_id: p}}
+    parties: {p: {phone: "+63 912 345", latitude: 14.6, longitude: 121.0}}
+    identifiers:
+      - {party_id: q, type: phone, value: 0063912345, first_seen: "2025-01-01T08:00+08:00"}
+    intel:
+      - {type: account, value: b}
+      - {type: phone, value: 63912345, issuer: a charity, received_on: 2025-01-02}
+    entries:
+      - {at: 2025-03-01, account: a, direction: out, amount: 5, counterparty: b, ip_country: TH, relationship: none, place_latitude: -10.32, place_longitude: 123.89, account_name: Pat}
+    expect: {hit: none}
+"""
+
+
+def test_a_case_tells_identifiers_intelligence_and_places(pack):
+    (pack / "osec/cases/sends.yaml").write_text(TOLD, encoding="utf-8")
+    ((case,), findings) = load_cases(load([pack])[0]["osec/sends"])
+    assert findings == ()
+    payment = case.tables["transactions"].row(0, named=True)
+    assert (payment["place_latitude"], payment["place_longitude"], payment["ip_country"]) == (-10.32, 123.89, "TH")
+    assert (payment["relationship"], payment["debtor_name"]) == ("none", "Pat")
+    assert case.tables["parties"].select("latitude", "longitude").row(0) == (14.6, 121.0)
+    assert case.tables["identifiers"].schema == polars_schema(IDENTIFIERS)
+    assert case.tables["identifiers"]["first_seen"].to_list() == [datetime(2025, 1, 1, tzinfo=UTC)]
+    assert case.tables["intel"].schema == polars_schema(INTEL)
+    assert case.tables["intel"].select("type", "value", "issuer", "received_on").rows() == [
+        ("account", "b", "case", None), ("phone", "63912345", "a charity", date(2025, 1, 2)),
+    ]  # fmt: skip
+    paying = {name: frame.lazy() for name, frame in case.tables.items()}
+    (side,) = entries(paying).filter(direction="out").collect().iter_rows(named=True)
+    assert (side["account_intel"], side["counterparty_intel"], side["shared_phone"]) == (True, True, 2)
+
+
+TOLD_WRONG = [
+    ("type: phone, value: 0063912345", "type: fone, value: 0063912345", 6),
+    ("{type: account, value: b}", "{type: account}", 0),
+    ("{type: account, value: b}", "account", 0),
+    ("{party_id: q, type", "{partyid: q, type", 1),
+    ("latitude: 14.6,", "latitude: 91,", 10),
+    ("latitude: 14.6,", "latitude: x,", 10),
+    ("place_longitude: 123.89", "place_longitude: 200", 17),
+    ("received_on: 2025-01-02", "received_on: soon", 13),
+    ("\"2025-01-01T08:00+08:00\"", "early", 0),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("old", "new", "offset"), TOLD_WRONG)
+def test_a_mistake_in_what_is_told_is_found_at_its_place(pack, old, new, offset):
+    (pack / "osec/cases/sends.yaml").write_text(TOLD, encoding="utf-8")
+    line, column = rewrite(pack, "osec/cases/sends.yaml", old, new)
+    cases, findings = load_cases(load([pack])[0]["osec/sends"])
+    assert cases == ()
+    assert (line, column + offset) in [(d.location.line, d.location.column) for d in findings]
 
 
 MISTAKES = [

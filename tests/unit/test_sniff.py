@@ -48,6 +48,23 @@ def test_a_german_statement_in_windows_encoding(tmp_path: Path) -> None:
     assert any("time zone" in d for d in proposal.doubts)
 
 
+def test_places_of_shops_are_taken_and_homes_are_not(tmp_path: Path) -> None:
+    path = tmp_path / "f.csv"
+    path.write_text(
+        "date,amount,sender,receiver,lat,long,merch_lat,merch_long,relationship to beneficiary,ip country\n"
+        "2025-01-31,5.00,a1,b1,40.71,-74.01,40.12,-73.99,friend,US\n"
+        "2025-02-01,7.00,a2,b1,34.05,-118.24,34.99,-118.01,mother,PH\n"
+    )
+    found = targets(sniff(path))
+    wanted = {
+        "place_latitude": "merch_lat", "place_longitude": "merch_long",
+        "relationship": "relationship to beneficiary", "ip_country": "ip country",
+    }  # fmt: skip
+    assert {name: found.get(name) for name in wanted} == wanted
+    rows = accepted(path, sniff(path))
+    assert rows.select("place_latitude", "place_longitude", "ip_country").row(0) == (40.12, -73.99, "US")
+
+
 @pytest.mark.parametrize(
     ("days", "sure"),
     [
