@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -63,10 +64,10 @@ def parse_wish(text: str) -> Wish:
     ------
     RuleError: none of these.
     """
-    name, _, given = text.partition("=")
+    name, equals, given = text.partition("=")
     name = name.strip()
     try:
-        if not given:
+        if not equals:
             return Wish(name)
         if span := _RANGE.fullmatch(given):
             low, high = _number(span[1]), _number(span[2])
@@ -201,8 +202,9 @@ def make_settings(
         _axis(rule.parameters[name], wish, each, rng if method == "random" else None) for name, wish in chosen.items()
     ]
     sizes = [axis.values.size for axis in axes]
-    current = np.array([axis.current for axis in axes])
+    current = np.array([axis.current for axis in axes], np.int64)
     whole = math.prod(sizes)
+    found: npt.NDArray[Any]
     if method == "grid" and whole > MAX_SETTINGS:
         raise RuleError(f"a grid of {whole:,} settings is more than {MAX_SETTINGS:,}", hint="--vary fewer parameters")
     if method == "grid" or whole <= number:
@@ -213,7 +215,9 @@ def make_settings(
     return axes, np.concatenate([current[None, :], others]).astype(np.int32)
 
 
-def _random(current: Indices, sizes: Indices, number: int, rng: np.random.Generator) -> Indices:
+def _random(
+    current: npt.NDArray[Any], sizes: npt.NDArray[Any], number: int, rng: np.random.Generator
+) -> npt.NDArray[Any]:
     """About ``number`` different settings; each leaves a share of its own of the parameters as it is: with
     many parameters, settings in which all are drawn are nearly all far off."""
     found = current[None, :]
