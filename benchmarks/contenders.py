@@ -23,6 +23,7 @@ from population import sample_flag, say
 
 from fintel.domain.schema import MONEY_UNITS
 from fintel.engine.arrays import as_seen_by_masks, load, order_by_time, scale_of
+from fintel.engine.conditions import Atom, Conditions, Flag, Formula, Junction
 from fintel.engine.local import sweep
 from fintel.engine.partition import Slice, partition
 from fintel.pipeline import canonical_tables, last_moment
@@ -62,21 +63,30 @@ def floor(job: Work, given: argparse.Namespace, clock: Clock) -> tuple[Values, d
     return [], {"entries": rows, "columns": len(columns)}
 
 
+def _flags_as_columns(formula: Formula) -> Formula:
+    """Mentions stand in the entries file as columns here, as they do for the others."""
+    if isinstance(formula, Junction):
+        return Junction(formula.operator, tuple(_flags_as_columns(p) for p in formula.parts))
+    if isinstance(formula, Flag):
+        return Atom(formula.alias, pl.col(formula.alias), frozenset((formula.alias,)))
+    return Atom(formula.text, formula.expression, formula.columns | {f.alias for f in formula.flags})
+
+
 def kernels(job: Work, given: argparse.Namespace, clock: Clock) -> tuple[Values, dict[str, Any]]:
     """Masks, order and sweeps of the engine."""
     rows = pl.scan_parquet(given.entries)
-    masks = [*job.plan.masks, *(pl.col(sample_flag(per)) for per in job.pers)]
-    shared = {"parts": job.plan.parts} if hasattr(job.plan, "parts") else {}
+    masks = Conditions(_flags_as_columns(f) for f in job.plan.masks.formulas)
+    flags = {per: masks.add(pl.col(sample_flag(per))) for per in job.pers}
     with Lake.open(Path(given.lake)) as lake:
         payments = canonical_tables(lake)["transactions"].with_row_index("row")
         with clock.lap("load"):
             order = order_by_time(payments, "row")
-            data = load(rows, order, masks=masks, values=job.plan.values, codes=job.plan.codes, **shared)
+            data = load(rows, order, masks=masks, values=job.plan.values, codes=job.plan.codes)
     values: Values = []
     with clock.lap("sweep"):
-        for number, per in enumerate(job.pers):
+        for per in job.pers:
             asked = [a for a in job.asked if a.per == per]
-            flag = len(job.plan.masks) + number
+            flag = flags[per]
 
             def compute(piece: Slice, asked: list[Asked] = asked, flag: int = flag) -> Values:
                 return [_sampled(piece, a, flag) for a in asked]

@@ -19,6 +19,7 @@ import polars as pl
 
 from fintel.domain.schema import ENTRIES, MONEY_UNITS, Type
 from fintel.engine import order
+from fintel.engine.conditions import Conditions, Flags, Program
 
 Ints = npt.NDArray[np.int64]
 _Counts = tuple[Ints, Ints]
@@ -108,8 +109,8 @@ def load(
     entries: pl.LazyFrame,
     payments_in_order: npt.NDArray[np.uint32],
     *,
-    masks: Sequence[pl.Expr],
-    parts: Mapping[str, pl.Expr] | None = None,
+    masks: Conditions | Sequence[pl.Expr],
+    flags: Mapping[str, Flags] | None = None,
     values: Sequence[str] = (),
     codes: Sequence[str] = ("account_id",),
     row: str = "row",
@@ -120,9 +121,9 @@ def load(
     ----------
     entries: ``features.entries.entries(..., row=row)``.
     payments_in_order: ``order_by_time`` of the same payments.
-    masks: boolean expressions over entries with money as float (``as_seen_by_masks``); null selects
+    masks: conditions over entries with money as float (``as_seen_by_masks``); null selects
         nothing and is counted in ``undecided``.
-    parts: expressions that masks name as columns: what many masks share is evaluated once.
+    flags: what is known of the values of a column, by name; entries have the column ``place`` of each.
     values: numeric columns to keep as integers (null becomes 0: select them by a mask).
     codes: columns to keep as codes.
 
@@ -130,9 +131,10 @@ def load(
     ------
     polars.exceptions.PolarsError: an expression does not fit the columns.
     """
-    named = {name for mask in masks for name in mask.meta.root_names()}
-    shared = {name: part for name, part in (parts or {}).items() if name in named}
-    wanted = {name for part in shared.values() for name in part.meta.root_names()} | (named - shared.keys())
+    conditions = masks if isinstance(masks, Conditions) else Conditions(masks)
+    flags = flags or {}
+    wanted = {*conditions.columns(), *(f.place for f in flags.values()), *(f.column for f in flags.values())}
+    program = conditions.compiled()
     categories = {name: pl.Categories.random(f"fintel-{name}", pl.UInt32) for name in _text(codes)}
     if "account_id" in categories and "counterparty_id" in categories:
         categories["counterparty_id"] = categories["account_id"]
@@ -150,11 +152,11 @@ def load(
     types: dict[str, npt.DTypeLike] = {" row": np.uint32, " side": np.uint8, " time": np.int64}
     types |= {f"v {name}": np.int64 for name in values}
     types |= {f"c {name}": np.int32 if name in categories else np.int64 for name in codes}
-    room = _Room(2 * payments_in_order.size, types, len(masks))
+    room = _Room(2 * payments_in_order.size, types, len(conditions))
     with ThreadPoolExecutor(BATCHES_AT_ONCE, thread_name_prefix="fintel-load") as pool:
         waiting: deque[Future[_Counts]] = deque()
         for batch in frame.collect_batches(chunk_size=BATCH_ROWS, engine="streaming"):
-            waiting.append(pool.submit(room.fill, room.reserve(batch.height), batch, masks, shared))
+            waiting.append(pool.submit(room.fill, room.reserve(batch.height), batch, program, flags))
             if len(waiting) > BATCHES_AT_ONCE:
                 room.count(waiting.popleft().result())
         while waiting:
@@ -203,7 +205,7 @@ class _Room:
         self._used = here.stop
         return here
 
-    def fill(self, here: slice, batch: pl.DataFrame, masks: Sequence[pl.Expr], parts: Mapping[str, pl.Expr]) -> _Counts:
+    def fill(self, here: slice, batch: pl.DataFrame, program: Program, flags: Mapping[str, Flags]) -> _Counts:
         """Put a batch's columns, and its masks as bits, in their places; how many each mask selects and cannot decide.
 
         Batches have places of their own, so several threads may fill at once.
@@ -213,15 +215,7 @@ class _Room:
             if column.dtype == pl.UInt32 and name.startswith("c "):
                 column = column.cast(pl.Int32).fill_null(-1)
             self._arrays[name][here] = column.to_numpy()
-        selected, undecided = np.zeros_like(self.selected), np.zeros_like(self.undecided)
-        for number, mask in enumerate(_evaluate(batch, masks, parts).get_columns()):
-            undecided[number] = mask.null_count()
-            chosen = mask.fill_null(value=False)
-            selected[number] = int(chosen.sum())
-            if selected[number]:
-                word = self._arrays[self.words[number // BITS]][here]
-                order.set_bits(word, chosen.to_numpy().view(np.uint8), number % BITS)
-        return selected, undecided
+        return program.evaluate(batch, flags, [self._arrays[name][here] for name in self.words])
 
     def count(self, counts: _Counts) -> None:
         """Add a batch's counts."""
@@ -231,13 +225,6 @@ class _Room:
     def array(self, name: str) -> npt.NDArray[Any]:
         """What is in a column, or in a word of masks, by now."""
         return self._arrays[name][: self._used]
-
-
-def _evaluate(batch: pl.DataFrame, masks: Sequence[pl.Expr], parts: Mapping[str, pl.Expr]) -> pl.DataFrame:
-    """Masks over a batch, one row each, also where an expression names no column."""
-    known = batch.lazy().with_columns(part.alias(name) for name, part in parts.items())
-    numbered = [mask.alias(str(number)) for number, mask in enumerate(masks)]
-    return known.select(" row", *numbered).drop(" row").collect(engine="in-memory")
 
 
 def _text(columns: Sequence[str]) -> list[str]:

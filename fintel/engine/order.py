@@ -85,13 +85,6 @@ def time_order(time: Array, row: Array, side: Array, payments: Array) -> Array:
 
 
 @_jit
-def set_bits(word: Array, mask: Array, bit: int) -> None:
-    """Put a mask (uint8, n) into one bit of ``word`` (int64, n), which must be clear there."""
-    for i in range(mask.size):
-        word[i] |= np.int64(mask[i]) << bit
-
-
-@_jit
 def bit(word: Array, number: int) -> Array:
     """One bit of each element of ``word`` (int64, n): uint8 (n,)."""
     out = np.empty(word.size, np.uint8)

@@ -9,11 +9,12 @@ from datetime import timedelta
 import polars as pl
 
 from fintel.domain.schema import ENTRIES, Type
+from fintel.engine.conditions import Atom, Conditions, Flag, Formula, Junction
 from fintel.engine.partition import Measure as Window
 from fintel.engine.partition import Selection, Slice, Step
-from fintel.rules.expression import Clause, parse, parse_when, read_conditions
+from fintel.rules.expression import Clause, condition_expression, parse, parse_when, read_conditions
 from fintel.rules.model import AmountList, AnyList, Library, Measure, Parameter, Rule
-from fintel.rules.tree import Part
+from fintel.rules.tree import Part, mention_column
 
 #: Columns that rule expressions may use, and their types.
 COLUMNS: Mapping[str, Type] = {c.name: c.type for c in ENTRIES.columns}
@@ -112,7 +113,7 @@ class Plan:
     """
 
     rules: tuple[CompiledRule, ...]
-    masks: tuple[pl.Expr, ...]
+    masks: Conditions
     values: tuple[str, ...]
     codes: tuple[str, ...]
     mentions: frozenset[tuple[str, str]]
@@ -161,25 +162,29 @@ def _microseconds(span: timedelta) -> int:
     return span // timedelta(microseconds=1)
 
 
-class _Masks:
-    """Distinct masks by their text: two rules that filter alike share one."""
+def formula_of(part: Part) -> Formula:
+    """A checked expression as and, or, not of what the engine does not take apart."""
+    if part.operator in ("and", "or", "not"):
+        return Junction(part.operator, tuple(formula_of(p) for p in part.parts))
+    if part.mention is not None:
+        return _flag(part.mention)
+    flags = frozenset(_flag(p.mention) for p in part.walk() if p.mention is not None)
+    return Atom(part.sql, condition_expression(part), part.names, flags)
 
-    def __init__(self) -> None:
-        self.by_text: dict[str, int] = {}
-        self.expressions: list[pl.Expr] = []
 
-    def add(self, text: str, expression: pl.Expr) -> int:
-        if text not in self.by_text:
-            self.by_text[text] = len(self.expressions)
-            self.expressions.append(expression)
-        return self.by_text[text]
+def _flag(mention: tuple[str, str]) -> Flag:
+    return Flag(*mention, alias=mention_column(*mention))
+
+
+def _filled(column: str) -> Atom:
+    return Atom(f'("{column}" is not null)', pl.col(column).is_not_null(), frozenset((column,)))
 
 
 @dataclass
 class _Needs:
     """What the rules of a plan need of the entries."""
 
-    masks: _Masks = field(default_factory=_Masks)
+    masks: Conditions = field(default_factory=Conditions)
     mentions: set[tuple[str, str]] = field(default_factory=set)
     values: set[str] = field(default_factory=lambda: {"amount_base"})
     codes: set[str] = field(default_factory=lambda: {"account_id", "account_kind"})
@@ -210,7 +215,7 @@ def compile_library(library: Library, *, base_currency: str, rates: Mapping[str,
             compiled.append(_Compiler(rule, parameters, lists, needs).compile())
     return Plan(
         rules=tuple(compiled),
-        masks=tuple(needs.masks.expressions),
+        masks=needs.masks,
         values=tuple(sorted(needs.values)),
         codes=tuple(sorted(needs.codes)),
         mentions=frozenset(needs.mentions),
@@ -297,10 +302,8 @@ class _Compiler:
             conditions=self.conditions, location=self.rule.place(part),
         )  # fmt: skip
         self.needs.mentions.update(expression.mentions)
-        self.reads[part] = {
-            c: masks.add(f"#{c} is filled", pl.col(c).is_not_null()) for c in sorted(expression.columns)
-        }
-        self.filters[part] = masks.add(expression.text, expression.polars)
+        self.reads[part] = {c: masks.add(_filled(c)) for c in sorted(expression.columns)}
+        self.filters[part] = masks.add(formula_of(expression.part))
         return self.filters[part]
 
     def _window(self, measure: Measure, wanted: Selection, anchor: int) -> Window:
@@ -322,8 +325,7 @@ class _Compiler:
     def _carrying(self, wanted: int, columns: Sequence[str]) -> int:
         masks = self.needs.masks
         for column in columns:
-            filled = masks.expressions[wanted] & pl.col(column).is_not_null()
-            wanted = masks.add(f"#{wanted} and {column} is not null", filled)
+            wanted = masks.add(Junction("and", (masks.formulas[wanted], _filled(column))))
         return wanted
 
     def _match(self, what: str, here: int, there: int, same: Sequence[tuple[str, str]]) -> None:

@@ -222,6 +222,12 @@ def _compile(
         raise _rule_error([ExpressionError("R034", message, part.start)], location) from error
     if found != pl.Boolean():
         raise _rule_error([ExpressionError("R028", f"gives {found}, not true or false", part.start)], location)
+    return condition_expression(part)
+
+
+def condition_expression(part: Part) -> pl.Expr:
+    """A checked condition as polars evaluates it, one value a row."""
+    expression = pl.sql_expr(part.sql)
     return expression & _true_in_every_row(part) if _may_shrink(part) else expression
 
 

@@ -9,10 +9,10 @@ from datetime import datetime
 import polars as pl
 
 from fintel.engine.arrays import Entries, load, order_by_time
+from fintel.engine.conditions import Atom, Flags
 from fintel.features.entries import Tables, booked, entries
 from fintel.rules import keywords
 from fintel.rules.compiler import CompiledRule, Plan, compile_library
-from fintel.rules.expression import mention_column
 from fintel.rules.model import KeywordList, Library, PatternList
 from fintel.rules.patterns import match_patterns
 
@@ -65,18 +65,18 @@ def latest_rates(tables: Tables, base: str, as_of: datetime | None) -> dict[str,
     return dict(latest.iter_rows())
 
 
-def _mention_columns(tables: Tables, plan: Plan, library: Library) -> list[pl.Expr]:
-    """A boolean column for each keyword list, from one pass over the distinct texts."""
-    columns = []
+def _text_flags(tables: Tables, plan: Plan, library: Library) -> dict[str, Flags]:
+    """Which lists each text of a column mentions, from one pass over the distinct texts."""
+    found = {}
     for column in sorted({c for c, _ in plan.mentions}):
         lists = [library.lists[name] for c, name in sorted(plan.mentions) if c == column]
         texts = _texts(tables["transactions"], column)
         words = keywords.match(texts, [found for found in lists if isinstance(found, KeywordList)])
         forms = match_patterns(texts, [found for found in lists if isinstance(found, PatternList)])
-        for name, matched in ((s.name, s) for frame in (words, forms) for s in frame.get_columns()):
-            hit = texts.filter(matched)
-            columns.append(pl.col(column).is_in(hit.implode()).alias(mention_column(column, name)))
-    return columns
+        matched = pl.concat([texts.to_frame(), words, forms], how="horizontal")
+        some = matched.filter(pl.any_horizontal(pl.exclude(column)))
+        found[column] = Flags(column, f"{column} mentions", some)
+    return found
 
 
 def _texts(transactions: pl.LazyFrame, column: str) -> pl.Series:
@@ -90,20 +90,26 @@ def _texts(transactions: pl.LazyFrame, column: str) -> pl.Series:
 def _load(tables: Tables, plan: Plan, library: Library, as_of: datetime | None) -> tuple[Entries, dict[str, str]]:
     """Entries as arrays. A rule whose masks polars refuses is set aside; the others go on."""
     numbered = {**tables, "transactions": tables["transactions"].with_row_index("row")}
-    seen = entries(numbered, as_of=as_of, row="row").with_columns(_mention_columns(tables, plan, library))
+    flags = _text_flags(tables, plan, library)
+    seen = entries(numbered, as_of=as_of, row="row")
+    for found in flags.values():
+        places = found.values.lazy().select(found.column).with_row_index(found.place)
+        seen = seen.join(places, on=found.column, how="left", maintain_order="left")
     order = order_by_time(booked(numbered["transactions"], as_of), "row")
-    failures: dict[str, str] = {}
-    masks = list(plan.masks)
+    masks, failures = plan.masks, {}
     try:
-        data = load(seen, order, masks=masks, values=plan.values, codes=plan.codes)
+        data = load(seen, order, masks=masks, flags=flags, values=plan.values, codes=plan.codes)
     except pl.exceptions.PolarsError:
-        for number, mask in enumerate(masks):
-            try:
-                load(seen, order, masks=[mask], codes=("account_id",))
-            except pl.exceptions.PolarsError as error:
-                masks[number] = pl.lit(value=False)
-                failures |= {r.rule.id: str(error) for r in plan.rules if number in r.masks}
-        data = load(seen, order, masks=masks, values=plan.values, codes=plan.codes)
+        faulty: dict[Atom, str] = {}
+        for atom in masks.compiled().atoms:
+            if isinstance(atom, Atom):
+                try:
+                    load(seen, order, masks=[atom.expression])
+                except pl.exceptions.PolarsError as error:
+                    faulty[atom] = str(error).splitlines()[0][:300]
+        masks, broken = masks.without(faulty)
+        failures = {r.rule.id: broken[m] for r in plan.rules for m in r.masks if m in broken}
+        data = load(seen, order, masks=masks, flags=flags, values=plan.values, codes=plan.codes)
     return data, failures
 
 

@@ -12,6 +12,7 @@ from test_windows import HOUR, MASKS, payments
 from fintel.engine import arrays, order
 from fintel.engine import partition as partitions
 from fintel.engine.arrays import Entries, as_seen_by_masks, load, order_by_time
+from fintel.engine.conditions import Atom, Conditions, Flag, Flags, Formula, Junction
 from fintel.engine.partition import Measure, partition
 from fintel.features.entries import entries
 
@@ -24,11 +25,11 @@ def many_masks(number: int) -> list[pl.Expr]:
     return [*made, pl.col("channel") == "atm", pl.col("channel") == "nowhere", pl.lit(value=True), pl.lit(value=False)]
 
 
-def read(frame: pl.DataFrame, masks: list[pl.Expr], parts: dict[str, pl.Expr] | None = None) -> Entries:
+def read(frame: pl.DataFrame, masks: list[pl.Expr] | Conditions) -> Entries:
     rows = frame.lazy().with_row_index("row")
     return load(
         entries({"transactions": rows}, row="row"), order_by_time(rows, "row"),
-        masks=masks, parts=parts, values=["amount_base"], codes=CODES,
+        masks=masks, values=["amount_base"], codes=CODES,
     )  # fmt: skip
 
 
@@ -54,19 +55,86 @@ def test_masks_are_what_polars_says_whatever_the_batches(batch: int, monkeypatch
     assert sum(data.undecided) > 0 and data.selected[-2] == len(data)
 
 
-def test_parts_give_the_same_as_whole_conditions() -> None:
-    frame = payments(6, 300)
-    parts = {
-        "is atm": pl.col("channel") == "atm",
-        "is big": pl.col("amount_base") >= 20000,
-        "not read": pl.col("nowhere"),
-    }
-    whole = [parts["is atm"] & ~parts["is big"], parts["is atm"] | parts["is big"], ~parts["is atm"]]
-    shared = [pl.col("is atm") & ~pl.col("is big"), pl.col("is atm") | pl.col("is big"), ~pl.col("is atm")]
-    a, b = read(frame, whole), read(frame, shared, parts)
-    assert a.selected == b.selected and a.undecided == b.undecided
-    assert all(x > 0 for x in (*a.selected, *a.undecided))
-    assert all(np.array_equal(x, y) for x, y in zip(a.words, b.words, strict=True))
+ATOMS = {
+    "atm": (pl.col("channel") == "atm", "channel"),
+    "branch": (pl.col("channel").is_in(["branch", "agent"]), "channel"),
+    "no channel": (pl.col("channel").is_null(), "channel"),
+    "in": (pl.col("direction") == "in", "direction"),
+    "big": (pl.col("amount_base") >= 20000, "amount_base"),
+    "round": (pl.col("amount_base") % 2 == 0, "amount_base"),
+    "always": (pl.lit(value=True), None),
+}
+FORMULAS = st.recursive(
+    st.sampled_from(sorted(ATOMS)),
+    lambda inner: st.one_of(
+        st.tuples(st.just("not"), inner), st.tuples(st.sampled_from(["and", "or"]), inner, inner, inner)
+    ),
+    max_leaves=12,
+)
+
+
+def formula_of(tree: object) -> Formula:
+    if isinstance(tree, str):
+        expression, column = ATOMS[tree]
+        return Atom(tree, expression, frozenset([column] if column else []))
+    operator, *parts = tree
+    return Junction(operator, tuple(formula_of(p) for p in parts))
+
+
+def polars_of(tree: object) -> pl.Expr:
+    if isinstance(tree, str):
+        return ATOMS[tree][0]
+    operator, *parts = tree
+    first, *others = [polars_of(p) for p in parts]
+    for other in others:
+        first = first & other if operator == "and" else first | other
+    return ~first if operator == "not" else first
+
+
+@settings(max_examples=40, deadline=None)
+@given(trees=st.lists(FORMULAS, min_size=1, max_size=70), rows=st.integers(1, 150), seed=st.integers(0, 1000))
+def test_formulas_mean_what_polars_says(trees: list[object], rows: int, seed: int) -> None:
+    frame = payments(seed, rows)
+    formulas = [formula_of(tree) for tree in trees]
+    conditions = Conditions(formulas)
+    data = read(frame, conditions)
+    told = seen(frame).with_columns(pl.lit(value=True).alias("one"))
+    place = {key: i for i, key in enumerate(zip(data.row.tolist(), data.side.tolist(), strict=True))}
+    keys = zip(told["row"].to_list(), (told["direction"] == "out").cast(pl.Int8).to_list(), strict=True)
+    at = np.array([place[key] for key in keys])
+    for tree, formula in zip(trees, formulas, strict=True):
+        number = conditions.add(formula)
+        expected = told.select("one", polars_of(tree).alias("x"))["x"]
+        assert np.array_equal(data.mask(number)[at], expected.fill_null(value=False).cast(pl.UInt8).to_numpy()), tree
+        assert (data.selected[number], data.undecided[number]) == (expected.sum(), expected.null_count()), tree
+
+
+def test_a_column_of_few_values_is_read_by_its_values() -> None:
+    frame = payments(3, 4000)
+    trees = ["atm", "branch", "no channel", ("not", "atm"), "big"]
+    program = Conditions([formula_of(t) for t in trees]).compiled()
+    batch = seen(frame)
+    (table,) = program._by_value(batch)
+    assert [program.atoms[i].text for i in table.atoms] == ["atm", "branch", "no channel"]
+    assert table.values[0].len() == 3  # atm, branch and none at all
+
+
+def test_flags_of_a_text_are_false_where_it_is_unknown_and_undecided_where_there_is_none() -> None:
+    frame = payments(4, 200)
+    rows = frame.lazy().with_row_index("row")
+    known = pl.DataFrame({"channel": ["atm"], "words": [True], "others": [False]})
+    flags = {"t": Flags("channel", "place", known)}
+    seen_ = entries({"transactions": rows}, row="row").join(
+        known.lazy().select("channel").with_row_index("place"), on="channel", how="left", maintain_order="left"
+    )
+    words, others = Flag("t", "words", "w"), Flag("t", "others", "o")
+    inside = Atom("w or null", pl.col("w").fill_null(value=True), frozenset(), frozenset((words,)))
+    conditions = Conditions([words, others, Junction("not", (words,)), inside])
+    data = load(seen_, order_by_time(rows, "row"), masks=conditions, flags=flags)
+    channel = seen(frame)["channel"]
+    atm, empty = int((channel == "atm").sum()), channel.null_count()
+    assert data.selected == (atm, 0, len(data) - atm - empty, atm + empty)
+    assert data.undecided == (empty, empty, empty, 0)
 
 
 def test_a_mask_that_does_not_fit_is_polars_own_error() -> None:

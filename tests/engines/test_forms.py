@@ -11,11 +11,11 @@ import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from test_windows import HOUR, MASKS, payments
 
 from fintel.engine.arrays import load, order_by_time
 from fintel.engine.partition import Measure, Step, partition
 from fintel.features.entries import entries
-from tests.engines.test_windows import HOUR, MASKS, payments
 
 PLACES = {"atm": (14.6, 121.0), "branch": (52.5, 13.4)}
 KNOWN, IN, ATM, BIG = (["all", "in", "atm", "big", "known"].index(n) for n in ("known", "in", "atm", "big"))
