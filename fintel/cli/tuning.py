@@ -26,7 +26,9 @@ if TYPE_CHECKING:
     from fintel.rules.model import Library, Rule
     from fintel.rules.review_sheet import Review
     from fintel.rules.rewriting import Written
-    from fintel.rules.tuning import Known, Tuned
+    from fintel.rules.settings import Wish
+    from fintel.rules.swept import Known
+    from fintel.rules.tuning import Tuned
     from fintel.store.lake import Lake
 
 
@@ -61,7 +63,7 @@ def tune(
         bool, typer.Option("--write", help="Write the suggested setting as the rule's next version.")
     ] = False,
     chosen: Annotated[
-        list[str] | None, typer.Option("--set", help="With --write: NAME=VALUE instead of the suggested setting.")
+        list[str] | None, typer.Option("--set", help="NAME=VALUE: this setting instead of a suggested one.")
     ] = None,
     by: Annotated[str, typer.Option("--by", help="With --write: who tuned it, for the changelog.")] = "",
     to: Annotated[Path | None, typer.Option("--to", help="With --write: a folder of packs of your own.")] = None,
@@ -88,12 +90,12 @@ def tune(
         from fintel.errors import ConfigError, RuleError, did_you_mean
         from fintel.pipeline import canonical_tables, load_library
         from fintel.rules.review_sheet import read, yields
-        from fintel.rules.settings import parse_wish
         from fintel.rules.tuning import tune as run
+        from fintel.rules.tuning import with_setting
         from fintel.store.lake import Lake
 
-        if (chosen or by or to) and not write:
-            raise ConfigError("--set, --by and --to say what --write writes", hint="add --write")
+        if (by or to) and not write:
+            raise ConfigError("--by and --to say how --write writes", hint="add --write")
         _check_targets(chart, sheet)
         if chart is not None:
             from fintel.reports.charts import require_parts, tuning_page
@@ -109,17 +111,21 @@ def tune(
         if rule not in names:
             raise RuleError(f"no rule '{rule}'", hint=did_you_mean(rule, names) or "fintel rules list")
         subject = library[rule]
-        wishes = [*_asked(vary), *_fixed_choices(chosen, vary)]
+        wanted = _chosen(subject, chosen)
+        wishes, anew = _asked(vary), _asked(rerun)
+        if not wishes and not anew:
+            wishes, anew = _to_try(subject, wanted)
         with Lake.open(settings.lake) as store, progress() as show:
             tables = canonical_tables(store)
-            at = moment(as_of)
             own = _own(store)
             known, notes = _known(tables, subject, own, reviews)
             tuned = run(
-                tables, library, subject, known, vary=wishes, rerun=[parse_wish(w) for w in rerun or ()],
+                tables, library, subject, known, vary=wishes, rerun=anew,
                 method=method, number=number, budget=budget, own=own, base_currency=settings.base_currency,
-                as_of=at, seed=seed, threads=settings.threads, progress=show,
+                as_of=moment(as_of), seed=seed, threads=settings.threads, progress=show,
             )  # fmt: skip
+        if wanted:
+            tuned = with_setting(tuned, wanted)
         bands = [y for review in reviews for y in yields(review)]
         files: dict[str, Any] = {}
         if sheet is not None:
@@ -127,7 +133,7 @@ def tune(
         if chart is not None:
             write_private(chart, tuning_page(tuned, bands))
             files["chart"] = str(chart)
-        written = _write_version(subject, tuned, chosen, by, to) if write else None
+        written = _write_version(subject, tuned, by, to) if write else None
         if as_json:
             print_json(as_dict(tuned, bands, notes, files, written))
         else:
@@ -135,15 +141,40 @@ def tune(
             show_files(files, written, subject)
 
 
-def _asked(vary: Sequence[str] | None) -> list[Any]:
+def _asked(given: Sequence[str] | None) -> list[Wish]:
     from fintel.rules.settings import parse_wish
 
-    return [parse_wish(text) for text in vary or ()]
+    return [parse_wish(text) for text in given or ()]
 
 
-def _fixed_choices(chosen: Sequence[str] | None, vary: Sequence[str] | None) -> list[Any]:
-    """``--set`` alone tries these values (and the current ones), so that their cost is known."""
-    return [] if vary else _asked(chosen)
+def _chosen(rule: Rule, given: Sequence[str] | None) -> dict[str, float]:
+    """What ``--set`` asks for.
+
+    Raises
+    ------
+    RuleError: no parameter of the rule, or not one value.
+    """
+    from fintel.errors import RuleError
+    from fintel.rules.settings import known_parameter
+
+    found = {}
+    for wish in _asked(given):
+        known_parameter(rule, wish.name)
+        if len(wish.values) != 1:
+            raise RuleError(f"--set takes one value of '{wish.name}'", hint=f"--set {wish.name}=3")
+        found[wish.name] = wish.values[0]
+    return found
+
+
+def _to_try(rule: Rule, wanted: Mapping[str, float]) -> tuple[list[Wish], list[Wish]]:
+    """``--set`` alone: these values beside the current ones, so that their cost is known; those that change
+    what is measured are measured anew."""
+    from fintel.rules.measured import measuring_parameters
+    from fintel.rules.settings import Wish
+
+    measuring = measuring_parameters(rule)
+    wishes = [Wish(name, values=(value,)) for name, value in wanted.items()]
+    return [w for w in wishes if w.name not in measuring], [w for w in wishes if w.name in measuring]
 
 
 def _check_targets(chart: Path | None, sheet: Path | None) -> None:
@@ -172,7 +203,7 @@ def _known(
     """Labels and what people wrote in sheets, of own accounts; where they differ the sheet holds."""
     from fintel.errors import RuleError
     from fintel.models.verdicts import verdicts
-    from fintel.rules.tuning import Known
+    from fintel.rules.swept import Known
 
     found = verdicts(tables, rule.typology)
     ours = None if own is None else frozenset(own)
@@ -209,7 +240,7 @@ def _write_sheet(path: Path, tuned: Tuned, library: Library, each: int, seed: in
     from fintel.rules.margins import line
     from fintel.rules.review_sheet import CURRENT, SUGGESTED
     from fintel.rules.review_sheet import write as write_sheet
-    from fintel.rules.tuning import as_seen
+    from fintel.rules.swept import as_seen
 
     wanted = [(CURRENT, tuned.current)]
     suggested = tuned.suggested
@@ -228,29 +259,15 @@ def _write_sheet(path: Path, tuned: Tuned, library: Library, each: int, seed: in
     return accounts
 
 
-def _write_version(rule: Rule, tuned: Tuned, chosen: Sequence[str] | None, by: str, to: Path | None) -> Written:
+def _write_version(rule: Rule, tuned: Tuned, by: str, to: Path | None) -> Written:
     from fintel.errors import RuleError
     from fintel.rules.rewriting import write_version
 
-    if chosen:
-        values = {w.name: _single(w.values, w.name) for w in _asked(chosen)}
-        for name in values:
-            if name not in rule.parameters:
-                raise RuleError(f"{rule.id} has no parameter '{name}'")
-    elif tuned.suggested is not None:
-        values = dict(tuned.suggested.parameters)
-    else:
+    if tuned.suggested is None:
         raise RuleError("there is no suggested setting to write", hint="--set NAME=VALUE writes one of your choice")
     measured = tuned.swept[0].measured
     data = ""
     if measured.first_at is not None and measured.last_at is not None:
         data = f"payments of {measured.first_at:%Y-%m-%d} to {measured.last_at:%Y-%m-%d}"
+    values = dict(tuned.suggested.parameters)
     return write_version(rule, values, by=by, on=datetime.now(UTC).date(), data=data, to=to)
-
-
-def _single(values: tuple[float, ...], name: str) -> float:
-    from fintel.errors import RuleError
-
-    if len(values) != 1:
-        raise RuleError(f"--set takes one value of '{name}'", hint=f"--set {name}=3")
-    return values[0]

@@ -7,59 +7,23 @@ all. Where nobody is known to be, there is no recall, and nothing is said in its
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from fintel.engine.local import thread_count
 from fintel.errors import RuleError
-from fintel.rules.boxes import Stacks, alerted, boxes_of, count_alerts, stack
 from fintel.rules.intervals import Group, Share, by_group
-from fintel.rules.measured import Measured, Progress, convert, measure, silent
+from fintel.rules.measured import Progress, measure, silent
 from fintel.rules.model import Library, Rule
-from fintel.rules.settings import Axis, Indices, Wish, choose, make_settings, variants
-from fintel.rules.thresholds import criterion
+from fintel.rules.settings import Wish, choose, make_settings, variants
+from fintel.rules.swept import Halves, Known, Swept, setting_of, sweep_settings
 
 Bools = npt.NDArray[np.bool_]
 UNLABELLED = "unlabelled"
-
-
-@dataclass(frozen=True)
-class Known:
-    """What is known of own accounts: ids of the suspicious, ids of those that somebody looked at and
-    found clean, and in words where that comes from."""
-
-    suspicious: frozenset[str] = frozenset()
-    cleared: frozenset[str] = frozenset()
-    source: str = ""
-
-
-@dataclass(frozen=True)
-class Swept:
-    """One set of measures under every setting. ``counts``: int64 (s, 4) as ``boxes.count_alerts`` gives."""
-
-    measured: Measured
-    fixed: Mapping[str, float]
-    axes: tuple[Axis, ...]
-    settings: Indices
-    stacks: Stacks
-    counts: npt.NDArray[np.int64]
-
-    def values(self, setting: int) -> dict[str, float]:
-        """Parameters of a setting, in their own units; those that were measured anew included."""
-        at = {a.name: float(a.values[i]) for a, i in zip(self.axes, self.settings[setting], strict=True)}
-        return {**self.fixed, **at}
-
-    def alerted(self, setting: int) -> pl.DataFrame:
-        """Accounts that a setting alerts: ``account_id, segment, jurisdiction, months``."""
-        months = alerted(self.stacks, self.settings[setting])
-        hit = months > 0
-        return self.measured.accounts[self.stacks.account[hit]].with_columns(months=pl.Series(months[hit]))
 
 
 @dataclass(frozen=True)
@@ -113,29 +77,6 @@ class Tuned:
         return self.table.filter(pl.col("frontier")).sort("alerts_month", "setting")
 
 
-@dataclass
-class _Halves:
-    """Suspicious accounts in two halves, drawn by lot: one chooses, the other judges."""
-
-    known: Known
-    seed: int
-    half: dict[str, int] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        names = sorted(self.known.suspicious)
-        drawn = np.random.default_rng([self.seed, 12]).permutation(len(names))
-        self.half = {name: 1 + int(d % 2) for name, d in zip(names, drawn, strict=True)}
-
-    def of(self, accounts: pl.Series) -> npt.NDArray[np.uint8]:
-        """0, 1 or 2 for each account id."""
-        return np.array([self.half.get(a, 0) for a in accounts.to_list()], np.uint8)
-
-    @property
-    def sizes(self) -> tuple[int, int]:
-        """How many in each half."""
-        return sum(h == 1 for h in self.half.values()), sum(h == 2 for h in self.half.values())
-
-
 def tune(
     tables: Mapping[str, pl.DataFrame | pl.LazyFrame],
     library: Library,
@@ -181,42 +122,17 @@ def tune(
     return judge(swept, known, held, budget=budget, seed=seed)
 
 
-def sweep_settings(
-    variants: Sequence[Measured],
-    library: Library,
-    axes: Sequence[Axis],
-    settings: Indices,
-    known: Known,
-    *,
-    rerun: Sequence[Mapping[str, float]] = (),
-    seed: int = 7,
-    threads: int = 0,
-) -> list[Swept]:
-    """Count what every setting alerts, for each set of measures. No window is computed.
-
-    Parameters
-    ----------
-    variants: from ``measured.measure``; ``rerun``: the parameters that each was measured with.
+def with_setting(tuned: Tuned, wanted: Mapping[str, float]) -> Tuned:
+    """The same outcome with a setting of the analyst's choice in place of the suggested one.
 
     Raises
     ------
-    RuleError: the rule cannot tell on this data, or a parameter cannot be swept.
+    RuleError: it was not among the settings tried.
     """
-    workers = thread_count(threads)
-    halves = _Halves(known, seed)
-    out = []
-    for measured, fixed in zip(variants, rerun or [{} for _ in variants], strict=True):
-        if measured.cannot_tell is not None:
-            raise RuleError(f"{measured.rule.id} cannot tell on this data: {measured.cannot_tell}")
-        values = {a.name: convert(measured, library, a.name, a.values) for a in axes}
-        rest = {n: v for n, v in measured.parameters.items() if n not in values}
-        when = criterion(measured.rule.when, tuple(measured.measures), rest, tuple(values))
-        boxes = boxes_of(when, measured.measures, values, threads=workers)
-        stacks = stack(boxes, measured.account, measured.month)
-        groups = halves.of(measured.accounts["account_id"][stacks.account])
-        counts = count_alerts(stacks, settings, groups, threads=workers)
-        out.append(Swept(measured, dict(fixed), tuple(axes), settings, stacks, counts))
-    return out
+    variant, setting = setting_of(tuned.swept, wanted)
+    row = variant * len(tuned.swept[0].settings) + setting
+    choice = _choice(tuned.swept, tuned.known, tuned.table["alerts_month"].to_numpy(), row, tuned.current)
+    return replace(tuned, suggested=choice, chosen_by="the analyst")
 
 
 def judge(
@@ -273,7 +189,7 @@ def judge(
     if best is not None:
         suggested = _choice(swept, known, alerts, best, current)
         if labelled:
-            held_out = _held_out(counts, alerts, far, limit, _Halves(known, seed).sizes)
+            held_out = _held_out(counts, alerts, far, limit, Halves(known, seed).sizes)
             suggested = replace(suggested, held_out=held_out)
     elif (alerts > limit).all():
         notes.append(f"no setting gives {told}")
@@ -367,27 +283,3 @@ def _groups(judged: pl.DataFrame, known: Known, column: str) -> tuple[Group, ...
         judged = judged.filter(pl.col("account_id").is_in(list(known.cleared | known.suspicious)))
     rows = judged.group_by(pl.col(column).fill_null("unknown")).agg(pl.col("hit").sum(), pl.len()).iter_rows()
     return tuple(by_group((str(name), int(hits), int(of)) for name, hits, of in rows))
-
-
-def setting_of(swept: Sequence[Swept], wanted: Mapping[str, float]) -> tuple[int, int]:
-    """The variant and setting with these parameters (all others as they are now).
-
-    Raises
-    ------
-    RuleError: it was not among the settings tried.
-    """
-    target = {**swept[0].values(0), **wanted}
-    for variant, one in enumerate(swept):
-        for setting in range(len(one.settings)):
-            found = one.values(setting)
-            if all(math.isclose(found.get(n, math.nan), v, rel_tol=1e-12) for n, v in target.items()):
-                return variant, setting
-    raise RuleError("this setting was not tried", hint="--vary NAME=VALUE,VALUE tries given values")
-
-
-def as_seen(swept: Swept, library: Library, setting: int) -> dict[str, float]:
-    """All parameters of a setting as ``when`` sees them: money in the base currency."""
-    found = dict(swept.measured.parameters)
-    for axis, index in zip(swept.axes, swept.settings[setting], strict=True):
-        found[axis.name] = float(convert(swept.measured, library, axis.name, axis.values[[index]])[0])
-    return found

@@ -38,8 +38,9 @@ from fintel.rules.measured import Measured
 from fintel.rules.model import Library
 from fintel.rules.runner import detect_tables
 from fintel.rules.settings import choose, make_settings, parse_wish
+from fintel.rules.swept import Known, as_seen
 from fintel.rules.thresholds import criterion
-from fintel.rules.tuning import UNLABELLED, Known, Tuned, as_seen, tune
+from fintel.rules.tuning import UNLABELLED, Tuned, tune, with_setting
 from fintel.store.lake import Lake
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -272,6 +273,23 @@ def test_what_changes_the_measures_is_refused_in_the_sweep_and_measured_anew_on_
     for swept in found.swept:
         assert set(swept.alerted(2)["account_id"]) == alerted_by_a_run(tables, library, swept.values(2)) & set(own)
     assert len({len(s.alerted(2)) for s in found.swept}) == 3
+
+
+def test_a_setting_of_the_analysts_choice_is_told_with_its_cost(
+    tables: dict[str, pl.LazyFrame], library: Library, known: Known, own: pl.Series
+) -> None:
+    rule = library["mine/many-payers"]
+    found = tune(
+        tables, library, rule, known, vary=[parse_wish("min_payers=3")], rerun=[parse_wish("least=5")], own=own
+    )
+    chosen = with_setting(found, {"min_payers": 3, "least": 5}).suggested
+    assert chosen is not None
+    assert chosen.cost is not None
+    now, then = (alerted_by_a_run(tables, library, v) & set(own) for v in ({}, {"min_payers": 3.0, "least": 5.0}))
+    assert (chosen.cost.accounts_gained, chosen.cost.accounts_lost) == (len(then - now), len(now - then))
+    assert chosen.cost.positives_gained == len((then - now) & known.suspicious)
+    with pytest.raises(RuleError, match="not tried"):
+        with_setting(found, {"min_payers": 7})
 
 
 def test_two_parameters_in_one_comparison_are_not_swept_together(library: Library) -> None:
