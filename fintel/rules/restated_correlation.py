@@ -25,7 +25,7 @@ def components_of(
 def correlation_sql(
     rule: Rule, library: Library, *, base_currency: str, rates: Mapping[str, float] | None = None
 ) -> str:
-    """The moments at which a correlation holds: account_id, at, and how many of each group were there.
+    """The moments at which a correlation holds: account_id, moment, and how many of each group were there.
 
     Raises
     ------
@@ -47,7 +47,7 @@ def correlation_sql(
         ctes.append(("edge", f"{edge}\nfrom entries\nwhere counterparty_id <> account_id"))
     events = [_event(wanted, group, numbers[name]) for group in GROUPS for name in getattr(wanted, group)]
     ctes.append(("event", "\nunion all\n".join(events)))
-    ctes.append(("moment", "select distinct account_id, at\nfrom event"))
+    ctes.append(("asked", "select distinct account_id, moment\nfrom event"))
     judged = [
         f"  ({_count(group, wanted.timespan)}) as {group}_of" for group in ("all", "any") if getattr(wanted, group)
     ]
@@ -58,18 +58,18 @@ def correlation_sql(
     if wanted.ordered:
         judged.append(f"  exists ({_chain(wanted, numbers)}) as in_order")
         held.append("in_order")
-    ctes.append(("judged", ",\n".join(["select m.account_id, m.at", *judged]) + "\nfrom moment m"))
-    tail = ["select *", "from judged", f"where {' and '.join(held)}", "order by account_id, at"]
+    ctes.append(("judged", ",\n".join(["select m.account_id, m.moment", *judged]) + "\nfrom asked m"))
+    tail = ["select *", "from judged", f"where {' and '.join(held)}", "order by account_id, moment"]
     return "\n".join([f"-- {rule.id}: {rule.title}", with_sql(ctes), *tail]) + "\n"
 
 
 def _event(wanted: Correlation, group: str, number: int) -> str:
     """When a component is there for an account; across an edge, for whoever paid or was paid by the other side."""
     if group != wanted.across:
-        return f"select '{group}' as part, {number} as rule, account_id, peak_at as at from component_{number}"
+        return f"select '{group}' as part, {number} as rule, account_id, peak_at as moment from component_{number}"
     apart = "abs(epoch_us(e.paid_at) - epoch_us(c.peak_at))"
     return (
-        f"select '{group}' as part, {number} as rule, e.account_id, greatest(c.peak_at, e.paid_at) as at\n"
+        f"select '{group}' as part, {number} as rule, e.account_id, greatest(c.peak_at, e.paid_at) as moment\n"
         f"from component_{number} c join edge e on e.other = c.account_id\n"
         f"  and {apart} < {wanted.timespan // timedelta(microseconds=1)}"
     )
@@ -77,7 +77,7 @@ def _event(wanted: Correlation, group: str, number: int) -> str:
 
 def _count(group: str, span: timedelta) -> str:
     mine = f"e.account_id = m.account_id and e.part = '{group}'"
-    near = f"e.at <= m.at and e.at > m.at - {span_sql(span)}"
+    near = f"e.moment <= m.moment and e.moment > m.moment - {span_sql(span)}"
     return f"select count(distinct e.rule) from event e where {mine} and {near}"
 
 
@@ -88,6 +88,6 @@ def _chain(wanted: Correlation, numbers: Mapping[str, int]) -> str:
         f"{e}.account_id = m.account_id and {e}.part = 'ordered' and {e}.rule = {numbers[rule]}"
         for e, rule in zip(names, wanted.ordered, strict=True)
     ]
-    conditions += [f"{before}.at < {after}.at" for before, after in pairwise(names)]
-    conditions += [f"{names[-1]}.at = m.at", f"{names[0]}.at > m.at - {span_sql(wanted.timespan)}"]
+    conditions += [f"{before}.moment < {after}.moment" for before, after in pairwise(names)]
+    conditions += [f"{names[-1]}.moment = m.moment", f"{names[0]}.moment > m.moment - {span_sql(wanted.timespan)}"]
     return f"select 1 from {', '.join(f'event {e}' for e in names)} where {' and '.join(conditions)}"

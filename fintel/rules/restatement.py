@@ -29,7 +29,7 @@ def sql_of(rule: Rule, library: Library, *, base_currency: str, rates: Mapping[s
     Returns
     -------
     SQL that gives account_id, entry_id and each measure's value; for a correlation account_id, the
-    moment ``at`` which it holds, and how many components were there.
+    ``moment`` at which it holds, and how many components were there.
 
     Raises
     ------

@@ -65,7 +65,7 @@ class Oracle:
             hit = texts.filter(found)
             seen = seen.with_columns(pl.col(column).is_in(hit.implode()).alias(mention_column(column, name)))
         self.entries = seen
-        self.connection = duckdb.connect()
+        self.connection = duckdb.connect(config={"threads": 1})
         self.connection.register("entries", seen.to_arrow())
 
     def query(self, sql: str) -> pl.DataFrame:

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
+from decimal import Decimal
 
 import numpy as np
 import polars as pl
 
-from fintel.domain.schema import MONEY_UNITS, TRANSACTIONS
+from fintel.domain.schema import ACCOUNTS, MONEY_UNITS, PARTIES, TRANSACTIONS, Table, Type
 from fintel.frames import fit
 from fintel.rules.cases import Case
 from fintel.rules.model import Rule
@@ -45,11 +46,16 @@ class Population:
 
 
 def populations(rule: Rule, cases: Sequence[Case], seed: int, copies: int) -> list[Population]:
-    """One population for each base currency of the cases."""
-    return [
-        _population(rule, [case for case in cases if case.base == base], base, np.random.default_rng(seed), copies)
-        for base in dict.fromkeys(case.base for case in cases)
-    ]
+    """One population for each base currency of the cases.
+
+    Peers are whoever else is there: a rule that asks for them also sees each case that hits by itself.
+    """
+    rng = np.random.default_rng(seed)
+    bases = dict.fromkeys(case.base for case in cases)
+    found = [_population(rule, [case for case in cases if case.base == base], base, rng, copies) for base in bases]
+    if any(measure.kind == "peers" for measure in rule.measures.values()):
+        found += [_population(rule, [case], case.base, rng, 1) for case in cases if case.expect.hit]
+    return found
 
 
 def _population(rule: Rule, cases: Sequence[Case], base: str, rng: np.random.Generator, copies: int) -> Population:
@@ -65,12 +71,37 @@ def _population(rule: Rule, cases: Sequence[Case], base: str, rng: np.random.Gen
             else:
                 parts.setdefault(name, []).append(table)
         first += times
+    for name, table in _bystanders(max(case.tables["transactions"]["booked_at"].min() for case in cases)).items():
+        parts.setdefault(name, []).append(table)
     tables = {name: pl.concat(some) for name, some in parts.items()}
     tables["rates"] = tables["rates"].unique(["date", "currency", "base"], keep="first", maintain_order=True)
     payments = tables["transactions"]
     ids = pl.Series("transaction_id", [f"t:{n:06d}" for n in rng.permutation(payments.height)], dtype=pl.String)
     tables["transactions"] = payments.with_columns(ids)[rng.permutation(payments.height)]
     return Population(base, tables)
+
+
+def _bystanders(at: datetime) -> dict[str, pl.DataFrame]:
+    """Two people of whom everything is known, and a payment with every field: no field is empty in the whole feed."""
+    day = at.date() - timedelta(days=4000)
+    filled = {Type.INT: 1, Type.FLOAT: 1.5, Type.STRING: "XX", Type.DATE: day, Type.TIMESTAMP: at, Type.BOOL: True}
+    money = pl.lit(Decimal(7), dtype=MONEY)
+
+    def rows(table: Table, names: Sequence[str], **own: Sequence[str]) -> pl.DataFrame:
+        columns = [
+            (money if c.type is Type.MONEY else pl.lit(c.values[0] if c.values else filled[c.type])).alias(c.name)
+            for c in table.columns
+        ]
+        keys = {table.key[0]: names} | own
+        made = pl.DataFrame({"n": range(len(names))}).select(*columns, pl.col("n"))
+        return fit(made.with_columns(pl.Series(k, v, dtype=pl.String) for k, v in keys.items()).drop("n"), table)
+
+    sides = {"debtor_account_id": ["b1"], "creditor_account_id": ["b2"], "status": ["booked"], "reversal_of": [None]}
+    return {
+        "transactions": rows(TRANSACTIONS, ["t"], **sides),
+        "accounts": rows(ACCOUNTS, ["b1", "b2"], party_id=["p1", "p2"], kind=["person", "person"]),
+        "parties": rows(PARTIES, ["p1", "p2"], kind=["person", "person"]),
+    }
 
 
 def spread(population: Population) -> Population:
@@ -110,7 +141,7 @@ def _copied(table: pl.DataFrame, rule: Rule, rng: np.random.Generator, times: in
     copy = pl.Series(first + rows.start // table.height).cast(pl.String) + "."
     # An account may get another holder; a holder's own row stays one row.
     kept = _APART if "account_id" in whole.columns else _APART | {"party_id"}
-    changed = [_values(whole[c], rows) for c in whole.columns if c not in kept]
+    changed = [_values(whole[c], rows) for c in whole.columns if c not in kept and table[c].null_count() < table.height]
     if "booked_at" in whole.columns:
         changed += [_times(whole["booked_at"], rule, rows), *_amounts(whole, rule, rows), *_sides(whole, rows)]
     whole = whole.with_columns(changed)
