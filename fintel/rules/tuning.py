@@ -16,7 +16,7 @@ import numpy.typing as npt
 import polars as pl
 
 from fintel.errors import RuleError
-from fintel.rules.intervals import Group, Share, by_group
+from fintel.rules.intervals import SMALL, Group, Share, by_group
 from fintel.rules.measured import Progress, measure, silent
 from fintel.rules.model import Library, Rule
 from fintel.rules.settings import Wish, choose, make_settings, variants
@@ -170,6 +170,8 @@ def judge(
     far = _distance(table.select(names).to_numpy())
     notes = [f"{len(swept[0].measured):,} anchor entries measured, {swept[0].stacks.boxes:,} tested"]
     if labelled:
+        if len(known.suspicious) < SMALL:
+            notes.append(f"only {len(known.suspicious)} accounts are known to be suspicious: recall says little")
         if not known.cleared:
             notes.append("yields count accounts that nobody has looked at as not suspicious")
         best = _best(alerts, positives, far, limit)

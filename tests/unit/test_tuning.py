@@ -689,3 +689,10 @@ def test_without_labels_the_command_says_unlabelled(command: typer.Typer, mine: 
     shown = CliRunner().invoke(command, common)
     assert UNLABELLED in shown.output
     assert "recall 0" not in shown.output
+
+
+def test_the_page_names_every_option_and_no_other(command: typer.Typer) -> None:
+    page = (ROOT / "docs" / "how-to" / "tune-a-rule.md").read_text(encoding="utf-8")
+    there = {o for p in typer.main.get_command(command).params for o in p.opts if o.startswith("--")}
+    common = {"--config", "--lake", "--folder", "--as-of", "--install-completion", "--show-completion"}
+    assert set(re.findall(r"--[a-z][a-z-]*", page)) == there - common
