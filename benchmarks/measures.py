@@ -6,15 +6,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import polars as pl
+from population import PERS
 
 from fintel.domain.schema import ENTRIES
 from fintel.engine.partition import Measure as Window
 from fintel.rules import loader
-from fintel.rules.compiler import COLUMNS, Plan, compile_library
-from fintel.rules.expression import parse
-from fintel.rules.model import Library, Rule
+from fintel.rules.compiler import COLUMNS, Plan, compile_library, lists_in_base
+from fintel.rules.expression import parse, read_conditions
+from fintel.rules.model import BETWEEN, Library, Rule
 
 BASE = "USD"
+PLAIN = ("count", "sum", "min", "max", "mean", "std", "distinct", "first", "last")
 
 
 @dataclass(frozen=True)
@@ -66,15 +68,19 @@ class Work:
 def work(rules: int) -> Work:
     """The first so many shipped rules by id; 0 means all."""
     library, _ = loader.load()
-    library = library.only(sorted(rule.id for rule in library.rules)[: rules or None])
+    library = library.only(
+        sorted(rule.id for rule in library.rules if is_plain(rule) and rule.per in PERS)[: rules or None]
+    )
     plan = compile_library(library, base_currency=BASE)
     asked: dict[tuple[object, ...], Asked] = {}
     for compiled in plan.rules:
         rule = compiled.rule
-        anchor = _sql(rule.anchor, rule, compiled.parameters, library)
+        anchor = _sql(rule.anchor, "anchor", rule, compiled.parameters, library)
         for measure in rule.measures.values():
             window = compiled.windows[measure.name]
-            where = anchor if measure.where is None else _sql(measure.where, rule, compiled.parameters, library)
+            where = (
+                anchor if measure.where is None else _sql(measure.where, "where", rule, compiled.parameters, library)
+            )
             if measure.column not in ("*", "booked_at"):
                 where = f"({where} and {measure.column} is not null)"
             key = (rule.per, compiled.anchor, window)
@@ -82,9 +88,22 @@ def work(rules: int) -> Work:
     return Work(library, plan, tuple(asked.values()))
 
 
-def _sql(text: str, rule: Rule, parameters: Mapping[str, float], library: Library) -> str:
+def is_plain(rule: Rule) -> bool:
+    """Whether polars ``rolling`` and SQL windows have every measure of the rule: no steps, no matches, no peers."""
+    return rule.correlation is None and not rule.steps and all(
+        m.kind in PLAIN and not (m.same or m.at or m.of) and m.column not in BETWEEN for m in rule.measures.values()
+    )  # fmt: skip
+
+
+def _sql(text: str, part: str, rule: Rule, parameters: Mapping[str, float], library: Library) -> str:
+    lists = lists_in_base(library, BASE, {})
+    conditions, _ = read_conditions(
+        ((name, words, None) for name, words in rule.conditions.items()),
+        columns=COLUMNS, parameters=parameters, lists=lists,
+    )  # fmt: skip
+    place = rule.place(part)
     return parse(
-        text, columns=COLUMNS, parameters=parameters, lists=library.lists, location=rule.place("anchor")
+        text, columns=COLUMNS, parameters=parameters, lists=lists, conditions=conditions, location=place
     ).text  # fmt: skip
 
 

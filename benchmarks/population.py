@@ -13,10 +13,9 @@ from fintel.features.entries import entries
 from fintel.feeds import mapping_loader
 from fintel.feeds.synthetic import generate
 from fintel.pipeline import canonical_tables, ingest, load_library
-from fintel.rules import keywords
 from fintel.rules.compiler import compile_library
 from fintel.rules.expression import mention_column
-from fintel.rules.model import KeywordList
+from fintel.rules.prepared import text_flags
 from fintel.store.lake import Lake
 
 #: Payments of one own account a day, measured on a population of 5,000 accounts over a year.
@@ -74,19 +73,12 @@ def entries_file(store: Path, sampled: int) -> Path:
         library, _ = load_library(Settings(lake=store))
         plan = compile_library(library, base_currency="USD")
         rows = entries(tables, row="row").drop("entry_id")
-        for column in sorted({c for c, _ in plan.mentions}):
-            texts = tables["transactions"].select(pl.col(column).drop_nulls().unique()).collect(engine="streaming")
-            named = [
-                found
-                for c, n in sorted(plan.mentions)
-                if c == column and isinstance(found := library.lists[n], KeywordList)
-            ]
-            matched = keywords.match(texts[column], named)
-            rows = rows.with_columns(
-                pl.col(column)
-                .is_in(texts[column].filter(matched[k.name]).implode())
-                .alias(mention_column(column, k.name))
-                for k in named
+        for column, flags in text_flags(tables, plan, library).items():
+            known = flags.values.rename({n: mention_column(column, n) for n in flags.values.columns if n != column})
+            rows = rows.join(known.lazy(), on=column, how="left", maintain_order="left").with_columns(
+                pl.when(pl.col(column).is_not_null()).then(pl.col(name).fill_null(value=False)).alias(name)
+                for name in known.columns
+                if name != column
             )
         for per in PERS:
             chosen = (pl.col(per[0]).hash(seed=7) % sampled == 0) & pl.all_horizontal(

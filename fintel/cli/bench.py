@@ -119,7 +119,8 @@ def why_not(
         from fintel.bench.why_not import why_not as look
 
         settings = settings_of(config, lake)
-        library = choose(library_of(config, folder)[0], chosen)
+        library = library_of(config, folder)[0]
+        library = library.only(choose(library, chosen))
         with lake_tables(settings) as tables, progress() as show:
             _require_account(tables, account)
             found = look(

@@ -32,17 +32,22 @@ def library_of(config: Path | None, folder: Path | None) -> tuple[Library, tuple
     return load_library(settings)
 
 
-def choose(library: Library, wanted: list[str] | None) -> Library:
-    """The library with some packs or rules alone (and the rules that those correlate)."""
+def choose(library: Library, wanted: list[str] | None) -> tuple[str, ...]:
+    """Ids of the rules that packs and rules name; all if none is named.
+
+    Raises
+    ------
+    RuleError: no such pack or rule.
+    """
     from fintel.errors import RuleError, did_you_mean
 
     if not wanted:
-        return library
+        return tuple(r.id for r in library.rules)
     names = {r.id for r in library.rules} | set(library.packs)
     for name in wanted:
         if name not in names:
             raise RuleError(f"no pack or rule '{name}'", hint=did_you_mean(name, names) or "fintel rules list")
-    return library.only([r.id for r in library.rules if r.id in wanted or r.pack in wanted])
+    return tuple(r.id for r in library.rules if r.id in wanted or r.pack in wanted)
 
 
 @app.command("list")
@@ -55,7 +60,7 @@ def list_rules(
         print_diagnostics(found)
         rows = [
             (r.id, r.level, r.typology, r.status, r.title, ", ".join(r.indicators))
-            for r in choose(library, chosen).rules
+            for r in library.only(choose(library, chosen)).rules
         ]
         names = ("rule", "level", "typology", "status", "title", "indicators")
         if as_json:
@@ -72,9 +77,7 @@ def show(
     """A rule as it is written, with the published indicators that it makes executable."""
     with errors_explained():
         library, _ = library_of(config, folder)
-        (found,) = choose(library, [rule]).rules[:1] or (None,)
-        if found is None:
-            return
+        found = library[choose(library, [rule])[0]]
         tell(Path(found.location.file).read_text(encoding="utf-8"))
         for name in found.indicators:
             indicator = library.indicators[name]
@@ -96,7 +99,7 @@ def check(chosen: Chosen = None, folder: Folder = None, config: ConfigFile = Non
         from fintel.rules.checks import check as find
 
         library, loading = library_of(config, folder)
-        found = (*loading, *(d for d in find(choose(library, chosen)) if d not in loading))
+        found = (*loading, *(d for d in find(library.with_components(choose(library, chosen))) if d not in loading))
         if as_json:
             print_json([d.as_dict() for d in found])
         else:
@@ -118,7 +121,7 @@ def run_tests(chosen: Chosen = None, folder: Folder = None, config: ConfigFile =
         from fintel.rules.testing import run_cases
 
         library, loading = library_of(config, folder)
-        result = run_cases(choose(library, chosen), detect_tables)
+        result = run_cases(library, detect_tables, rule_ids=choose(library, chosen))
         failed = [r for r in result.results if not r.passed]
         if as_json:
             print_json(

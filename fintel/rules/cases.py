@@ -326,8 +326,8 @@ class _Builder:
         observed = []
         for key, value in fields.mapping("observed") or ():
             amount = as_number(value)
-            if key.value not in self.rule.measures:
-                hint = did_you_mean(key.value, self.rule.measures)
+            if key.value not in self.rule.shown:
+                hint = did_you_mean(key.value, self.rule.shown)
                 self._wrong(f"the rule has no measure '{key.value}'", key, hint)
             elif amount is None:
                 self._wrong(f"'{key.value}' takes a number", value)

@@ -226,6 +226,13 @@ class Rule:
         """What ``when`` and ``reason`` may name: measures, and steps (how many such entries there are)."""
         return (*self.measures, *(name for name in self.steps if name not in self.measures))
 
+    @property
+    def shown(self) -> tuple[str, ...]:
+        """Names of the values that a finding shows: observables; of a correlation, its components and ``any``."""
+        if self.correlation is None:
+            return self.observables
+        return (*self.correlation.components, *(("any",) if self.correlation.any else ()))
+
     def entries_of(self, text: str, part: str) -> tuple[str, str]:
         """The condition over entries that a text stands for, and its place: a step's name is its ``where``."""
         step = self.steps.get(text.strip())

@@ -65,7 +65,7 @@ def latest_rates(tables: Tables, base: str, as_of: datetime | None) -> dict[str,
     return dict(latest.iter_rows())
 
 
-def _text_flags(tables: Tables, plan: Plan, library: Library) -> dict[str, Flags]:
+def text_flags(tables: Tables, plan: Plan, library: Library) -> dict[str, Flags]:
     """Which lists each text of a column mentions, from one pass over the distinct texts."""
     found = {}
     for column in sorted({c for c, _ in plan.mentions}):
@@ -90,7 +90,7 @@ def _texts(transactions: pl.LazyFrame, column: str) -> pl.Series:
 def _load(tables: Tables, plan: Plan, library: Library, as_of: datetime | None) -> tuple[Entries, dict[str, str]]:
     """Entries as arrays. A rule whose masks polars refuses is set aside; the others go on."""
     numbered = {**tables, "transactions": tables["transactions"].with_row_index("row")}
-    flags = _text_flags(tables, plan, library)
+    flags = text_flags(tables, plan, library)
     seen = entries(numbered, as_of=as_of, row="row")
     for found in flags.values():
         places = found.values.lazy().select(found.column).with_row_index(found.place)
