@@ -75,14 +75,18 @@ def find(piece: Slice, compiled: CompiledRule, given: Mapping[str, pl.Series]) -
     hits = np.flatnonzero(held)
     if hits.size == 0:
         return Found(int(anchors.size), 0, None, None, peaks)
-    episodes = _join(piece, compiled, anchors, measured, hits)
+    episodes = join_hits(piece, compiled, anchors, measured, hits)
     episodes = _own_normal(piece, compiled, anchors, measured, episodes)
     return Found(int(anchors.size), int(hits.size), episodes, _evidence(piece, compiled, episodes), peaks)
 
 
-def _join(
+def join_hits(
     piece: Slice, compiled: CompiledRule, anchors: Any, measured: pl.DataFrame, hits: npt.NDArray[np.int64]
 ) -> pl.DataFrame:
+    """Episodes: hits of one partition and account that touch, one row each, with the measures at the peak.
+
+    ``anchors``: rows of the slice; ``hits``: places among them.
+    """
     rows = anchors[hits]
     entry = piece.rows[rows]
     sides = [

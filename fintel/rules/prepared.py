@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import Protocol
 
 import polars as pl
 
@@ -87,15 +88,22 @@ def _texts(transactions: pl.LazyFrame, column: str) -> pl.Series:
     return found[column]
 
 
-def _load(tables: Tables, plan: Plan, library: Library, as_of: datetime | None) -> tuple[Entries, dict[str, str]]:
-    """Entries as arrays. A rule whose masks polars refuses is set aside; the others go on."""
-    numbered = {**tables, "transactions": tables["transactions"].with_row_index("row")}
+def seen_entries(
+    tables: Tables, plan: Plan, library: Library, as_of: datetime | None = None
+) -> tuple[pl.LazyFrame, dict[str, Flags]]:
+    """Entries with ``row`` (the payment's number) and where each of their texts stands in what is known of texts."""
     flags = text_flags(tables, plan, library)
-    seen = entries(numbered, as_of=as_of, row="row")
+    seen = entries({**tables, "transactions": tables["transactions"].with_row_index("row")}, as_of=as_of, row="row")
     for found in flags.values():
         places = found.values.lazy().select(found.column).with_row_index(found.place)
         seen = seen.join(places, on=found.column, how="left", maintain_order="left")
-    order = order_by_time(booked(numbered["transactions"], as_of), "row")
+    return seen, flags
+
+
+def _load(tables: Tables, plan: Plan, library: Library, as_of: datetime | None) -> tuple[Entries, dict[str, str]]:
+    """Entries as arrays. A rule whose masks polars refuses is set aside; the others go on."""
+    seen, flags = seen_entries(tables, plan, library, as_of)
+    order = order_by_time(booked(tables["transactions"].with_row_index("row"), as_of), "row")
     masks, failures = plan.masks, {}
     try:
         data = load(seen, order, masks=masks, flags=flags, values=plan.values, codes=plan.codes)
@@ -113,6 +121,18 @@ def _load(tables: Tables, plan: Plan, library: Library, as_of: datetime | None) 
     return data, failures
 
 
+class Counted(Protocol):
+    """How many entries each mask selects, and cannot decide."""
+
+    @property
+    def selected(self) -> Sequence[int]:
+        """By the mask's number."""
+
+    @property
+    def undecided(self) -> Sequence[int]:
+        """By the mask's number."""
+
+
 @dataclass(frozen=True)
 class Blindness:
     """Why a rule has no answer on a feed, and the columns of entries that would open its eyes."""
@@ -121,7 +141,7 @@ class Blindness:
     columns: tuple[str, ...]
 
 
-def blindness(compiled: CompiledRule, data: Entries) -> Blindness | None:
+def blindness(compiled: CompiledRule, data: Counted) -> Blindness | None:
     """Why the rule has no answer on this feed, or None. A missing value is never a 'no'.
 
     A field that is filled for some entries only does not blind a rule: what it could not decide is

@@ -26,7 +26,7 @@ from fintel.rules.model import Library, Rule
 from fintel.rules.prepared import blindness, prepare
 
 #: What can go wrong inside one rule without being a defect of fintel. The others go on.
-_RULE_FAILURES = (pl.exceptions.PolarsError, ArithmeticError, ValueError, TypeError, LookupError)
+RULE_FAILURES = (pl.exceptions.PolarsError, ArithmeticError, ValueError, TypeError, LookupError)
 
 Progress = Callable[[str, int, int], None]
 
@@ -138,7 +138,7 @@ def _prepare(across: Across, rule: CompiledRule, tally: _Tally) -> bool:
     begun = time.perf_counter()
     try:
         across.prepare(rule)
-    except _RULE_FAILURES as error:
+    except RULE_FAILURES as error:
         tally.failure = f"{type(error).__name__}: {error}"
     tally.seconds += time.perf_counter() - begun
     return tally.failure is None
@@ -195,7 +195,7 @@ def _attempt(piece: Slice, rule: CompiledRule, across: Across) -> tuple[str, Fou
     begun = time.perf_counter()
     try:
         answer: Found | str = find(piece, rule, across.given(piece, rule))
-    except _RULE_FAILURES as error:
+    except RULE_FAILURES as error:
         answer = f"{type(error).__name__}: {error}"
     return rule.rule.id, answer, time.perf_counter() - begun
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -69,10 +69,20 @@ class PackResult:
         return not self.diagnostics and all(r.passed for r in self.results)
 
 
+@dataclass(frozen=True)
+class Answer:
+    """What a rule says of a case: ``hit`` accounts with an episode, ``shown()`` the values of each episode."""
+
+    outcome: str
+    reason: str | None = None
+    hit: tuple[str, ...] = ()
+    shown: Callable[[], Sequence[Mapping[str, float]]] = tuple
+
+
 def run_case(rule: Rule, case: Case, library: Library, detect: Detect) -> CaseResult:
     """Run one rule on one case."""
     found = detect(case.tables, library.with_components((rule.id,)), base_currency=case.base)
-    return CaseResult(rule.id, case.name, tuple(_differences(rule, case, found)), case.location)
+    return CaseResult(rule.id, case.name, tuple(differences(case, answer_of(found, rule.id))), case.location)
 
 
 def run_cases(library: Library, detect: Detect, *, rule_ids: Collection[str] | None = None) -> PackResult:
@@ -88,37 +98,46 @@ def run_cases(library: Library, detect: Detect, *, rule_ids: Collection[str] | N
     return PackResult(tuple(results), tuple(diagnostics))
 
 
-def _differences(rule: Rule, case: Case, found: Detection) -> Iterator[str]:
-    result = found.rule_results.filter(pl.col("rule_id") == rule.id)
+def answer_of(found: Detection, rule_id: str) -> Answer | None:
+    """What a run says of a rule; None where it reports the rule never or more than once."""
+    result = found.rule_results.filter(pl.col("rule_id") == rule_id)
     if result.height != 1:
-        yield f"the run reports the rule {result.height} times"
-        return
-    outcome = result["outcome"][0]
-    wanted = Outcome.CANNOT_TELL if case.expect.cannot_tell else Outcome.EVALUATED
-    if outcome != wanted:
-        why = result["reason"][0]
-        yield f"outcome is {outcome}{f' ({why})' if why else ''}, not {wanted}"
-        return
-    episodes = found.episodes.filter(pl.col("rule_id") == rule.id)
+        return None
+    episodes = found.episodes.filter(pl.col("rule_id") == rule_id)
     hit = tuple(sorted(episodes["account_id"].unique().to_list()))
-    if hit != case.expect.hit:
-        yield f"hits {_accounts(hit)}, not {_accounts(case.expect.hit)}"
+
+    def shown() -> list[Mapping[str, float]]:
+        values: list[Mapping[str, float]] = []
+        for episode in episodes["episode_id"].to_list():
+            rows = found.clauses.filter(pl.col("episode_id") == episode)
+            values.append(dict(zip(rows["measure"].to_list(), rows["observed"].to_list(), strict=True)))
+        return values
+
+    return Answer(result["outcome"][0], result["reason"][0], hit, shown)
+
+
+def differences(case: Case, answer: Answer | None) -> Iterator[str]:
+    """What an answer has that the case does not expect, in words."""
+    if answer is None:
+        yield "the run does not report the rule once"
         return
-    yield from _observed_differences(case, episodes, found.clauses)
+    wanted = Outcome.CANNOT_TELL if case.expect.cannot_tell else Outcome.EVALUATED
+    if answer.outcome != wanted:
+        yield f"outcome is {answer.outcome}{f' ({answer.reason})' if answer.reason else ''}, not {wanted}"
+    elif answer.hit != case.expect.hit:
+        yield f"hits {_accounts(answer.hit)}, not {_accounts(case.expect.hit)}"
+    elif case.expect.observed:
+        yield from _observed_differences(case, answer.shown())
 
 
 def _accounts(ids: tuple[str, ...]) -> str:
     return ", ".join(ids) or "nothing"
 
 
-def _observed_differences(case: Case, episodes: pl.DataFrame, clauses: pl.DataFrame) -> Iterator[str]:
+def _observed_differences(case: Case, episodes: Sequence[Mapping[str, float]]) -> Iterator[str]:
     """Some episode must show every expected value; else say what each shows."""
-    if not case.expect.observed:
-        return
     shown = []
-    for episode in episodes["episode_id"].to_list():
-        rows = clauses.filter(pl.col("episode_id") == episode)
-        values: dict[str, float] = dict(zip(rows["measure"].to_list(), rows["observed"].to_list(), strict=True))
+    for values in episodes:
         wrong = [
             f"{name} is {values.get(name, 'not shown')}, not {value:g}"
             for name, value in case.expect.observed
