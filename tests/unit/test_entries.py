@@ -68,8 +68,11 @@ def seen_in_sql(tables: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
 
 
 def one(column: str, **rows: Rows) -> list[Any]:
-    """A column of the entries of some rows."""
-    return seen(frames(**rows))[column].to_list()
+    """A column of the entries of some rows; the other language must say the same of all columns."""
+    tables = frames(**rows)
+    ours = seen(tables)
+    assert_same(ours, seen_in_sql(tables))
+    return ours[column].to_list()
 
 
 # -- polars and SQL
