@@ -10,7 +10,7 @@ import polars as pl
 
 from fintel.domain.schema import ACCOUNTS, PROVENANCE, Column, Sensitivity, Table, Type
 from fintel.errors import did_you_mean
-from fintel.frames import fit, polars_schema
+from fintel.frames import empty, polars_schema
 from fintel.rules.fields import Fields, as_number
 from fintel.rules.source import Findings, Mapping, Node, Scalar, Sequence
 
@@ -22,9 +22,11 @@ Row = dict[str, Value]
 
 def frame_of(rows: list[Row], table: Table) -> pl.DataFrame:
     """Rows as a canonical table; their provenance is the case."""
+    if not rows:
+        return empty(table)
     for number, row in enumerate(rows, start=1):
         row |= {"source": "case", "feed_id": "case", "source_file": "case", "source_row": number}
-    return fit(pl.DataFrame(rows, schema=polars_schema(table), orient="row"), table)
+    return pl.DataFrame(rows, schema=polars_schema(table), orient="row")
 
 
 def keyed_rows(fields: Fields, name: str, table: Table) -> list[Row]:
