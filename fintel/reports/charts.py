@@ -36,23 +36,27 @@ def tuning_page(tuned: Tuned, bands: Sequence[BandYield] = ()) -> str:
     ------
     MissingExtraError: Altair or its scripts are not installed.
     """
-    alt, scripts = _part("altair"), _part("vl_convert")
+    alt, scripts = drawing_parts()
     parts = [_frontier(alt, tuned)]
     chosen = tuned.suggested or tuned.current
     for title, groups in (("segment", chosen.segments), ("jurisdiction", chosen.jurisdictions)):
         if groups:
-            parts.append(_yields(alt, f"Yield by {title}, {_name(tuned)} setting", _group_rows(groups)))
+            parts.append(share_chart(alt, f"Yield by {title}, {_name(tuned)} setting", _group_rows(groups)))
     for line in dict.fromkeys(b.line for b in bands):
         rows = [_band_row(b) for b in bands if b.line == line]
-        parts.append(_yields(alt, f"Yield of reviewed accounts by distance from the {line} line", rows))
+        parts.append(share_chart(alt, f"Yield of reviewed accounts by distance from the {line} line", rows))
     chart = alt.vconcat(*parts).resolve_scale(color="independent", shape="independent")
-    return _page(tuned, chart.to_dict(), scripts.javascript_bundle(vl_version=_VEGA_LITE))
+    return chart_page(f"Tuning {tuned.swept[0].measured.rule.id}", _facts(tuned), drawing(chart.to_dict(), scripts))
 
 
 def require_parts() -> None:
     """Raise ``MissingExtraError`` where the chart cannot be made."""
-    for name in ("altair", "vl_convert"):
-        _part(name)
+    drawing_parts()
+
+
+def drawing_parts() -> tuple[Any, Any]:
+    """Altair, and the package that brings the scripts; ``MissingExtraError`` where one is not installed."""
+    return _part("altair"), _part("vl_convert")
 
 
 def _part(name: str) -> Any:
@@ -127,7 +131,8 @@ def _band_row(band: BandYield) -> dict[str, Any]:
     return {"group": label, "value": band.share.value, "low": low, "high": high, "basis": "own"}
 
 
-def _yields(alt: Any, title: str, rows: list[dict[str, Any]]) -> Any:
+def share_chart(alt: Any, title: str, rows: list[dict[str, Any]]) -> Any:
+    """Shares with intervals: rows of ``group, value, low, high, basis``."""
     base = alt.Chart(alt.Data(values=rows))
     y = alt.Y("group:N", title=None, sort=None)
     colour = alt.Color(
@@ -144,31 +149,50 @@ def _yields(alt: Any, title: str, rows: list[dict[str, Any]]) -> Any:
     return (bars + dots).properties(width=_WIDTH, title=title)
 
 
-def _page(tuned: Tuned, spec: dict[str, Any], library: str) -> str:
+def _facts(tuned: Tuned) -> list[str]:
     rule, months = tuned.swept[0].measured.rule, tuned.swept[0].measured.months
-    # inside <script> neither a tag nor a line end of JavaScript may come out of a text
-    data = json.dumps(spec, ensure_ascii=True).replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
-    library = library.replace("</script", "<\\/script").replace("<!--", "<\\!--")
-    # 'ast' has Vega interpret its expressions instead of compiling them, which the policy forbids
-    options = '{"actions":false,"ast":true,"renderer":"svg"}'
-    draw = f'window.vegaEmbed("#chart",{data},{options});'
-    hashes = " ".join(f"'sha256-{_digest(text)}'" for text in (library, draw))
-    policy = f"default-src 'none'; script-src {hashes}; style-src 'unsafe-inline'; img-src data:"
-    facts = [
+    return [
         f"{clean(rule.title, 200)}. {len(tuned.table):,} settings, {months} months of 30 days.",
         _told("now", tuned.current),
         *([_told("suggested", tuned.suggested)] if tuned.suggested else []),
         f"Chosen by: {tuned.chosen_by}.",
         *(f"{note[:1].upper()}{note[1:]}." for note in tuned.notes),
     ]
+
+
+def drawing(spec: dict[str, Any], scripts: Any) -> tuple[str, str]:
+    """Two scripts that draw a chart into ``#chart``: the library, and the call with the data.
+
+    Parameters
+    ----------
+    spec: of Vega-Lite, as Altair makes it; ``scripts``: the package that brings the library.
+    """
+    # inside <script> neither a tag nor a line end of JavaScript may come out of a text
+    data = json.dumps(spec, ensure_ascii=True).replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+    library: str = scripts.javascript_bundle(vl_version=_VEGA_LITE)
+    # 'ast' has Vega interpret its expressions instead of compiling them, which the policy forbids
+    options = '{"actions":false,"ast":true,"renderer":"svg"}'
+    draw = f'window.vegaEmbed("#chart",{data},{options});'
+    return library.replace("</script", "<\\/script").replace("<!--", "<\\!--"), draw
+
+
+def chart_page(title: str, facts: Sequence[str], scripts: Sequence[str], more: str = "") -> str:
+    """One HTML page: title, facts as paragraphs, the chart that the scripts draw, ``more`` markup below it.
+
+    Titles and facts may be hostile; scripts and markup are the caller's own.
+    """
+    hashes = " ".join(f"'sha256-{_digest(text)}'" for text in scripts) or "'none'"
+    policy = f"default-src 'none'; script-src {hashes}; style-src 'unsafe-inline'; img-src data:"
     body = "".join(f"<p>{html.escape(clean(fact, 600))}</p>" for fact in facts)
-    title = html.escape(clean(f"Tuning {rule.id}", 120))
+    title = html.escape(clean(title, 120))
     return (
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{title}</title>'
         f'<meta http-equiv="Content-Security-Policy" content="{policy}">'
-        "<style>body{font:15px/1.5 sans-serif;margin:2rem auto;max-width:60rem;padding:0 1rem;color:#222}</style>"
-        f'</head><body><h1>{title}</h1>{body}<div id="chart"></div>'
-        f"<script>{library}</script><script>{draw}</script></body></html>\n"
+        "<style>body{font:15px/1.5 sans-serif;margin:2rem auto;max-width:60rem;padding:0 1rem;color:#222}"
+        "table{border-collapse:collapse}td,th{padding:.15rem .6rem;text-align:left;border-bottom:1px solid #ddd}"
+        "</style>"
+        f'</head><body><h1>{title}</h1>{body}<div id="chart"></div>{more}'
+        f"{''.join(f'<script>{text}</script>' for text in scripts)}</body></html>\n"
     )
 
 
