@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 import fintel
-from fintel.cli import bench, detection, feed, modelling, reporting, rules, setup
+from fintel.cli import backtesting, bench, detection, feed, modelling, reporting, rules, setup
 
 app = typer.Typer(
     name="fintel",
@@ -47,4 +47,5 @@ reporting.register(app)
 modelling.register(app)
 app.add_typer(feed.app, name="feed")
 bench.register(rules.app)
+backtesting.register(rules.app)
 app.add_typer(rules.app, name="rules")
