@@ -38,7 +38,7 @@ from fintel.rules.measured import Measured
 from fintel.rules.model import Library
 from fintel.rules.runner import detect_tables
 from fintel.rules.settings import choose, make_settings, parse_wish
-from fintel.rules.swept import Known, as_seen
+from fintel.rules.swept import Halves, Known, as_seen
 from fintel.rules.thresholds import criterion
 from fintel.rules.tuning import UNLABELLED, Tuned, tune, with_setting
 from fintel.store.lake import Lake
@@ -252,6 +252,27 @@ def test_the_suggested_setting_has_the_highest_recall_at_no_more_alerts(tuned: T
         assert table.filter(pl.col("alerts_month") <= alerts)["positives"].max() == found
         best = found
     assert best == table["positives"].max()
+
+
+def test_held_out_recall_is_of_accounts_that_had_no_say(tuned: Tuned, known: Known) -> None:
+    halves = Halves(known, 7)
+    assert tuned.suggested is not None
+    assert tuned.suggested.held_out is not None
+    assert abs(halves.sizes[0] - halves.sizes[1]) <= 1
+    counts, alerts = tuned.swept[0].counts, tuned.table["alerts_month"].to_numpy()
+    ours = halves.of(pl.Series(sorted(known.suspicious)))
+    for setting in (0, 5, 77):
+        hit = set(tuned.swept[0].alerted(setting)["account_id"])
+        for half in (1, 2):
+            mine = {a for a, h in zip(sorted(known.suspicious), ours, strict=True) if h == half}
+            assert counts[setting, 1 + half] == len(mine & hit)
+    least = most = 0
+    for mine, other in ((2, 3), (3, 2)):
+        allowed = alerts <= alerts[0]
+        best = counts[allowed & (counts[:, mine] == counts[allowed, mine].max()), other]
+        least, most = least + best.min(), most + best.max()
+    assert tuned.suggested.held_out.of == len(known.suspicious)
+    assert least <= tuned.suggested.held_out.hits <= most
 
 
 def test_what_changes_the_measures_is_refused_in_the_sweep_and_measured_anew_on_request(
