@@ -1,9 +1,11 @@
 """From evidence to a queue: bits that add up, damped within a family, frozen with the run.
 
 A score is evidence in bits (log2 odds): ``prior + Σ reasons.bits = score``, exactly. Without labels
-a rule's bits come from its level, scaled by how far past its thresholds the account is and by how
-much of its turnover the evidence makes; several rules of one typology are not independent, so the
-second counts half, the third a quarter, and so on. With a model, its exact contributions join as
+a rule's bits come from its level, but are never more than its rarity allows: what one account in
+twenty shows cannot tell much, whatever it is called. They are scaled by how far past its thresholds
+the account is and by how much of its turnover the evidence makes. Several rules of one typology are
+not independent, so the second counts half, the third a quarter, and so on; nor are typologies, for a
+busy account touches many, so the second typology's reasons count half as well. With a model, its exact contributions join as
 further reasons and rules are weighed as fitted on held-out time.
 
 This is the order of the queue. Where to stop reading it (capacity) and what must be read at all (a
@@ -28,6 +30,12 @@ from fintel.models.learned import Learned
 LEVEL_BITS: Mapping[str, float] = {Level.LOW: 2.0, Level.MEDIUM: 4.0, Level.HIGH: 6.5, Level.CRITICAL: 9.0}
 DAMPING = 0.5
 GRAIN = 2.0**20
+#: Share of suspicious accounts that a rule may be hoped to find: with the share of all accounts that it
+#: finds, it bounds the likelihood ratio of a hit.
+_FOUND = 0.2
+#: Until a population has shown how rare a rule's hits are: one account in two hundred, weighing as much as
+#: a thousand accounts do.
+_ASSUMED, _ASSUMED_OF = 5.0, 1000.0
 #: What a bare hit is worth, what its strength adds, what its share of the turnover adds.
 _BARE, _STRENGTH, _SHARE = 0.4, 0.3, 0.3
 
@@ -64,7 +72,7 @@ def rank(
     """
     base = round((learned.base if learned else prior_bits(prior)) * GRAIN) / GRAIN
     weight = learned.rule_weight if learned else 1.0
-    parts = [_rule_reasons(episodes, weight)]
+    parts = [_rule_reasons(episodes, weight, _ceilings(episodes, accounts))]
     if learned is not None:
         parts.append(
             learned.contributions.select(
@@ -94,18 +102,45 @@ def _exact(bits: pl.Expr) -> pl.Expr:
     return (bits * GRAIN).round() / GRAIN
 
 
-def _rule_reasons(episodes: pl.DataFrame, weight: float) -> pl.DataFrame:
-    """One reason a rule and account, from its strongest episode; damped within its typology."""
+def _ceilings(episodes: pl.DataFrame, accounts: pl.DataFrame) -> pl.DataFrame:
+    """``rule_id``, ``ceiling``: most bits that a hit of each rule can be worth on these own accounts.
+
+    A hit multiplies the odds by P(hit | suspicious) / P(hit | not), at most ``_FOUND`` over the share of
+    accounts hit. No ceiling where the feed does not describe accounts: nobody knows of how many.
+    """
+    own = accounts.filter(pl.col("holding") == "own").select("account_id").unique()
+    rules = episodes.select("rule_id").unique()
+    if own.is_empty():
+        return rules.with_columns(ceiling=pl.lit(float("inf")))
+    hit = episodes.join(own, on="account_id", how="semi").group_by("rule_id").agg(hit=pl.col("account_id").n_unique())
+    share = (pl.col("hit").fill_null(0) + _ASSUMED) / (own.height + _ASSUMED_OF)
+    return rules.join(hit, on="rule_id", how="left").select(
+        "rule_id", ceiling=(_FOUND / share).log(2).clip(lower_bound=0)
+    )
+
+
+def _rule_reasons(episodes: pl.DataFrame, weight: float, ceilings: pl.DataFrame) -> pl.DataFrame:
+    """One reason a rule and account, from its strongest episode; damped within and across typologies."""
     level = pl.col("level").replace_strict(dict(LEVEL_BITS), return_dtype=pl.Float64)
-    full = _exact(weight * level * (_BARE + _STRENGTH * pl.col("strength") + _SHARE * pl.col("share")))
+    worth = pl.min_horizontal(level, "ceiling")
+    full = _exact(weight * worth * (_BARE + _STRENGTH * pl.col("strength") + _SHARE * pl.col("share")))
     strongest = (
-        episodes.with_columns(bits_full=full, times=pl.len().over("account_id", "rule_id"))
+        episodes.join(ceilings, on="rule_id", how="left", maintain_order="left")
+        .with_columns(bits_full=full, times=pl.len().over("account_id", "rule_id"))
         .sort("account_id", "bits_full", "ended_at", "episode_id", descending=[False, True, True, False])
         .unique(["account_id", "rule_id"], keep="first", maintain_order=True)
+        .with_columns(place=pl.int_range(pl.len()).over("account_id", "typology"))
+        .with_columns(within=pl.col("bits_full") * pl.lit(DAMPING).pow("place"))
     )
-    place = pl.int_range(pl.len()).over("account_id", "typology")
+    families = (
+        strongest.group_by("account_id", "typology")
+        .agg(pl.col("within").sum())
+        .sort("account_id", "within", "typology", descending=[False, True, False])
+        .select("account_id", "typology", family=pl.int_range(pl.len()).over("account_id"))
+    )
     again = pl.when(pl.col("times") > 1).then(pl.format(" ({} times)", "times")).otherwise(pl.lit(""))
-    return strongest.with_columns(damping=pl.lit(DAMPING).pow(place)).select(
+    placed = strongest.join(families, on=["account_id", "typology"], how="left", maintain_order="left")
+    return placed.with_columns(damping=pl.lit(DAMPING).pow(pl.col("place") + pl.col("family"))).select(
         "account_id",
         origin=pl.lit("rule"),
         name="rule_id",

@@ -164,7 +164,7 @@ def test_no_episode_sees_the_future(settings: Settings, summary: Summary, lake: 
     assert done.height > 20 and same.height == done.height
 
 
-def test_ranking_damps_within_a_family_and_not_across() -> None:
+def test_ranking_damps_within_a_typology_and_across() -> None:
     episodes = pl.DataFrame(
         {
             "account_id": ["a", "a", "a", "b"], "rule_id": ["x/1", "x/2", "y/1", "x/1"],
@@ -176,7 +176,28 @@ def test_ranking_damps_within_a_family_and_not_across() -> None:
     none = pl.DataFrame(schema={"account_id": pl.String, "party_id": pl.String, "holding": pl.String})
     made = rank(episodes, none, run_id="r", prior=0.001)
     bits = {(r["account_id"], r["name"]): r for r in made.reasons.iter_rows(named=True)}
-    assert bits["a", "x/1"]["damping"] == 1 and bits["a", "x/2"]["damping"] == 0.5 and bits["a", "y/1"]["damping"] == 1
+    assert bits["a", "x/1"]["damping"] == 1 and bits["a", "x/2"]["damping"] == 0.5 and bits["a", "y/1"]["damping"] == 0.5
     assert bits["a", "x/1"]["bits"] == pytest.approx(LEVEL_BITS["high"], abs=1e-5)
     assert made.alerts["account_id"].to_list() == ["a", "b"]
     assert made.alerts["holding"].to_list() == ["own", "own"]
+
+
+def test_what_many_accounts_show_is_worth_little() -> None:
+    def ranked(often: int) -> float:
+        hit = [*(f"a{i}" for i in range(often)), "b"]
+        episodes = pl.DataFrame(
+            {
+                "account_id": hit, "rule_id": ["often"] * often + ["rare"], "typology": "OSEC", "level": "high",
+                "episode_id": [str(i) for i in range(often + 1)], "strength": 1.0, "share": 1.0, "reason": "words",
+            }
+        ).with_columns(started_at=pl.datetime(2024, 1, 1, time_zone="UTC"), ended_at=pl.datetime(2024, 1, 2, time_zone="UTC"))  # fmt: skip
+        accounts = pl.DataFrame({"account_id": [*(f"a{i}" for i in range(4_000)), "b"], "party_id": None, "holding": "own"},
+                                schema={"account_id": pl.String, "party_id": pl.String, "holding": pl.String})  # fmt: skip
+        reasons = rank(episodes, accounts, run_id="r", prior=0.001).reasons
+        worth = dict(reasons.select("name", "bits").unique().iter_rows())
+        assert worth["rare"] == pytest.approx(min(LEVEL_BITS["high"], math.log2(0.2 / (6 / 5_001))), abs=1e-5)
+        return float(worth["often"])
+
+    worth = [ranked(n) for n in (20, 200, 600, 2_000)]
+    assert worth == sorted(worth, reverse=True) and worth[0] == pytest.approx(math.log2(0.2 * 5_001 / 25), abs=1e-5)
+    assert worth[-1] == 0.0
