@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import timedelta
 
+from fintel.domain.schema import Type
 from fintel.errors import Diagnostic, Location, Severity, did_you_mean
 from fintel.rules.model import BETWEEN, PEER_COLUMNS, Measure, Rule
 from fintel.rules.reading import Reading, comparable, finding
 from fintel.rules.scope import PROTECTED, entry_columns
 from fintel.rules.source import Span
 
+#: Types of columns that can be the same in two entries.
+_CODED = (Type.STRING, Type.INT, Type.DATE, Type.BOOL)
 _PEERS_AT_LEAST = timedelta(days=30)
 
 
@@ -71,6 +74,10 @@ def _check_same(rule: Rule, same: tuple[tuple[str, str], ...], part: str) -> Ite
                 yield finding("R023", f"'{name}' is a protected trait: no rule may use it", place)
             elif name not in columns:
                 yield finding("R022", f"no column '{name}'", place, did_you_mean(name, columns))
+            elif columns[name] not in _CODED:
+                yield finding(
+                    "R053", f"'{name}' is no code, so nothing is looked up by it", place, "texts, whole numbers, days"
+                )
         if pair[0] in columns and pair[1] in columns and not comparable(*pair):
             yield finding("R053", f"'{pair[0]}' and '{pair[1]}' are never equal: other types", place)
 
