@@ -5,8 +5,8 @@ a rule's bits come from its level, but are never more than its rarity allows: wh
 twenty shows cannot tell much, whatever it is called. They are scaled by how far past its thresholds
 the account is and by how much of its turnover the evidence makes. Several rules of one typology are
 not independent, so the second counts half, the third a quarter, and so on; nor are typologies, for a
-busy account touches many, so the second typology's reasons count half as well. With a model, its exact contributions join as
-further reasons and rules are weighed as fitted on held-out time.
+busy account touches many, so the second typology's reasons count half as well. With a model, its
+exact contributions join as further reasons and rules are weighed as fitted on held-out time.
 
 This is the order of the queue. Where to stop reading it (capacity) and what must be read at all (a
 risk decision) are other questions: nothing here is cut off.

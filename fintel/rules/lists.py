@@ -11,18 +11,8 @@ from fintel.domain.detection import Typology
 from fintel.errors import Location, Severity
 from fintel.rules.fields import Fields, as_number
 from fintel.rules.keywords import unmatchable
-from fintel.rules.model import (
-    Amount,
-    AmountList,
-    AnyList,
-    Condition,
-    Indicator,
-    KeywordList,
-    Pattern,
-    PatternList,
-    Term,
-    ValueList,
-)
+from fintel.rules.list_types import Amount, AmountList, AnyList, KeywordList, Pattern, PatternList, Term, ValueList
+from fintel.rules.model import Condition, Indicator
 from fintel.rules.patterns import pattern_fault
 from fintel.rules.source import Findings, Mapping, Sequence, read
 
@@ -152,11 +142,12 @@ def _patterns(fields: Fields, name: str) -> PatternList:
 
 
 def _keywords(fields: Fields, name: str) -> KeywordList:
-    terms: list[Term] = []
-    for entry in _items(fields, "terms", "{term: …, language: …, source: …}"):
-        if entry.check(_TERM_KEYS, ("term",)):
-            terms.append(Term(*(entry.text(key) for key in _TERM_KEYS[:-1])))
-    found = KeywordList(name, tuple(terms), fields.text("description"), fields.text("source"))
+    terms = tuple(
+        Term(*(entry.text(key) for key in _TERM_KEYS[:-1]))
+        for entry in _items(fields, "terms", "{term: …, language: …, source: …}")
+        if entry.check(_TERM_KEYS, ("term",))
+    )
+    found = KeywordList(name, terms, fields.text("description"), fields.text("source"))
     for term in unmatchable(found):
         message = f"nothing to look for in '{term}', or a single letter"
         fields.findings.add("R073", message, fields.span("terms"), "take it out", Severity.WARNING)

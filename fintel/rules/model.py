@@ -11,6 +11,12 @@ from functools import cached_property
 
 from fintel.errors import Location
 from fintel.rules.lexer import canonical
+from fintel.rules.list_types import AmountList as AmountList
+from fintel.rules.list_types import AnyList as AnyList
+from fintel.rules.list_types import KeywordList as KeywordList
+from fintel.rules.list_types import PatternList as PatternList
+from fintel.rules.list_types import Term as Term
+from fintel.rules.list_types import ValueList as ValueList
 from fintel.rules.source import Span
 
 STATUSES = ("experimental", "test", "stable", "deprecated")
@@ -264,86 +270,6 @@ class Rule:
         for name, value in values.items():
             parameters[name] = replace(parameters[name], default=float(value))
         return replace(self, parameters=parameters)
-
-
-@dataclass(frozen=True, slots=True)
-class ValueList:
-    """Values for ``x in @name``. ``column`` says what they are: country, merchant_category_code, …"""
-
-    name: str
-    column: str
-    values: tuple[str, ...]
-    description: str = ""
-    source: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Term:
-    """A keyword or phrase, who published it, and how often it is innocent."""
-
-    term: str
-    language: str = ""
-    category: str = ""
-    source: str = ""
-    grade: str = ""
-    false_positive_risk: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class KeywordList:
-    """Terms for ``mentions(@name)``."""
-
-    name: str
-    terms: tuple[Term, ...]
-    description: str = ""
-    source: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Amount:
-    """One line of a list of amounts: what ``lookup`` gives for a key."""
-
-    key: str
-    amount: float
-    unit: str = "number"
-    note: str = ""
-    source: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class AmountList:
-    """Numbers by key for ``lookup(@name, column)``: a reporting threshold by country, say."""
-
-    name: str
-    column: str
-    values: tuple[Amount, ...]
-    description: str = ""
-    source: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Pattern:
-    """A regular expression (Rust's, without look-around) and who published the form."""
-
-    pattern: str
-    name: str = ""
-    source: str = ""
-    grade: str = ""
-    false_positive_risk: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class PatternList:
-    """Forms of text for ``mentions(@name)``: a handle, an alias in brackets."""
-
-    name: str
-    patterns: tuple[Pattern, ...]
-    description: str = ""
-    source: str = ""
-
-
-TextList = KeywordList | PatternList
-AnyList = ValueList | AmountList | TextList
 
 
 @dataclass(frozen=True, slots=True)

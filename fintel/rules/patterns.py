@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import polars as pl
 
-from fintel.rules.model import PatternList
+from fintel.rules.list_types import PatternList
 
 MAX_PATTERN = 300
 
