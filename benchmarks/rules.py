@@ -115,8 +115,9 @@ def report(measured: dict[str, Any]) -> str:
         stages = ", ".join(f"{stage} {s:.1f}" for stage, s in o.seconds.items())
         memory = o.facts.get("peak_mb", {})
         stages += "".join(f"; {stage} {mb:,} MB" for stage, mb in memory.items())
+        peak = o.facts.get("own_peak_mb") or o.peak_mb
         lines.append(
-            f"| {WHAT[name]} | {o.facts.get('rules', '')} | {total:.1f} | {o.processor_seconds:.1f} | {o.facts.get('own_peak_mb') or o.peak_mb:,} "
+            f"| {WHAT[name]} | {o.facts.get('rules', '')} | {total:.1f} | {o.processor_seconds:.1f} | {peak:,} "
             f"| {o.load} | {o.ended or stages} |"
         )
     ours, alone, theirs = (outcomes[n].facts.get("by_rule", {}) if n in outcomes else {} for n in ORDER)
@@ -146,8 +147,8 @@ def _compared(outcomes: dict[str, Outcome], ours: dict[str, Any], theirs: dict[s
     seconds = sum(sql.seconds.values()) / sum(mine.seconds.values())
     processor = sql.processor_seconds / mine.processor_seconds
     return [
-        f"{len(both)} rules as SQL: {len(stopped)} stopped, {len(blind)} cannot tell anything on this feed; {len(equal)} "
-        f"of the other {len(told)} have as many hits as fintel ({hits:,} in all)"
+        f"{len(both)} rules as SQL: {len(stopped)} stopped, {len(blind)} cannot tell anything on this feed; "
+        f"{len(equal)} of the other {len(told)} have as many hits as fintel ({hits:,} in all)"
         + ("." if len(equal) == len(told) else f", not: {', '.join(r for r in told if r not in equal)}."),
         f"DuckDB takes {seconds:.1f} times fintel's seconds and {processor:.1f} times its processor seconds.",
     ]

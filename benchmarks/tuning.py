@@ -25,12 +25,12 @@ import polars as pl
 from population import lake, say
 from processes import Outcome, run
 
+from fintel.bench.swept import Known
+from fintel.bench.tuning import Tuned, tune
 from fintel.config import Settings
 from fintel.models.verdicts import verdicts
 from fintel.pipeline import canonical_tables, load_library
 from fintel.rules.runner import detect_tables
-from fintel.rules.swept import Known
-from fintel.rules.tuning import Tuned, tune
 from fintel.store.lake import Lake
 
 HERE = Path(__file__).resolve().parent

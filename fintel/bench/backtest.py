@@ -13,9 +13,9 @@ from datetime import datetime, timedelta
 
 import polars as pl
 
+from fintel.bench.intervals import SMALL, Group, Share, by_group
 from fintel.bench.known import CLEARED, SUSPICIOUS, UNLABELLED, VICTIM, Accounts, Standings
 from fintel.domain.detection import Outcome
-from fintel.rules.intervals import SMALL, Group, Share, by_group
 from fintel.rules.model import Library
 from fintel.rules.runner import Progress, detect_tables
 

@@ -9,17 +9,17 @@ from datetime import datetime
 from typing import Any
 
 from fintel.bench.backtest import Backtest, Part, Quality, Tested
+from fintel.bench.charts import chart_page, drawing, drawing_parts, share_chart
+from fintel.bench.intervals import Share
 from fintel.bench.known import CLEARED, SUSPICIOUS, UNLABELLED, VICTIM
 from fintel.bench.replay import Seen
 from fintel.errors import MissingExtraError
-from fintel.reports.charts import chart_page, drawing, drawing_parts, share_chart
 from fintel.reports.text import clean
-from fintel.rules.intervals import Share
 from fintel.rules.model import Library
 
 #: Rules that are drawn: those with most alerted accounts.
 DRAWN = 15
-_WIDTH, _HEIGHT = 640, 280
+_WIDTH = 640
 
 
 def as_dict(found: Backtest, library: Library, seen: Sequence[Seen] = (), feeds: Sequence[str] = ()) -> dict[str, Any]:
@@ -154,22 +154,24 @@ def _picture(alt: Any, found: Backtest) -> dict[str, Any]:
         for r in shown
         for end, count in zip(ends, r.months, strict=True)
     ]
-    series = (
-        alt.Chart(alt.Data(values=monthly))
-        .mark_line(point=True)
-        .encode(
-            x=alt.X("month:O", title="30 days up to"),
-            y=alt.Y("accounts:Q", title="alerted accounts"),
-            color=alt.Color("rule:N", title=None, sort=None),
-            tooltip=[alt.Tooltip(f"{n}:N") for n in ("rule", "month", "accounts")],
-        )
-        .properties(width=_WIDTH, height=_HEIGHT, title="Alerted accounts a month")
+    base = alt.Chart(alt.Data(values=monthly)).encode(
+        x=alt.X("month:O", title="30 days up to", axis=alt.Axis(labelAngle=0)),
+        y=alt.Y("rule:N", title=None, sort=None, axis=alt.Axis(labelLimit=400)),
     )
-    parts = [series]
-    for title, name in (("Precision among labelled accounts", "precision"), ("Recall", "recall")):
+    # several rules in one plot of lines cannot be told apart; a number in each field can be read
+    colour = alt.Color("accounts:Q", scale=alt.Scale(scheme="blues"), title="alerted accounts")
+    dark = alt.condition(f"datum.accounts > {max((n for r in shown for n in r.months), default=0) / 2}",
+                         alt.value("white"), alt.value("black"))  # fmt: skip
+    cells = base.mark_rect().encode(color=colour) + base.mark_text().encode(text="accounts:Q", color=dark)
+    parts = [cells.properties(width=_WIDTH, title="Alerted accounts a month")]
+    told_of = (
+        ("Precision among labelled accounts", "precision", "share that is suspicious"),
+        ("Recall in the period", "recall", "share that is found"),
+    )
+    for title, name, what in told_of:
         rows = [*_shares(shown, name)]
         if rows:
-            parts.append(share_chart(alt, title, rows))
+            parts.append(share_chart(alt, title, rows, what))
     chart: dict[str, Any] = alt.vconcat(*parts).resolve_scale(color="independent").to_dict()
     return chart
 

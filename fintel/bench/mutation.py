@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
@@ -60,21 +60,27 @@ def mutants(rule: Rule, kinds: Iterable[str] = KINDS) -> tuple[Mutant, ...]:
 
 
 def mutate(
-    library: Library, *, kinds: Iterable[str] = KINDS, sample: int | None = None, seed: int = 0
+    library: Library,
+    *,
+    rule_ids: Collection[str] | None = None,
+    kinds: Iterable[str] = KINDS,
+    sample: int | None = None,
+    seed: int = 0,
 ) -> Iterator[Fate]:
-    """The fate of mutants of every rule of a library that has cases, rule by rule.
+    """The fate of mutants of every rule of a library (or of those named), rule by rule.
 
     Parameters
     ----------
-    library: rules to mutate, with the rules that correlations name.
+    library: rules, lists, and the rules that correlations name.
     sample: so many mutants alone, drawn over all rules with ``seed``; all if None.
     """
-    made = {rule.id: mutants(rule, kinds) for rule in library.rules}
+    rules = [r for r in library.rules if rule_ids is None or r.id in rule_ids]
+    made = {rule.id: mutants(rule, kinds) for rule in rules}
     if sample is not None:
         flat = [(rule_id, place) for rule_id, found in made.items() for place in range(len(found))]
         drawn = random.Random(seed).sample(flat, min(sample, len(flat)))  # noqa: S311
         made = {rule_id: tuple(made[rule_id][p] for r, p in sorted(drawn) if r == rule_id) for rule_id in made}
-    for rule in library.rules:
+    for rule in rules:
         if made[rule.id]:
             yield from fates(made[rule.id], load_cases(rule)[0], library)
 

@@ -7,7 +7,20 @@ from typing import Annotated
 import typer
 
 import fintel
-from fintel.cli import backtesting, bench, detection, feed, modelling, reporting, rules, setup
+from fintel.cli import (
+    backtesting,
+    bench,
+    detection,
+    explaining,
+    feed,
+    modelling,
+    proving,
+    reporting,
+    restating,
+    rules,
+    setup,
+    tuning,
+)
 
 app = typer.Typer(
     name="fintel",
@@ -46,6 +59,10 @@ detection.register(app)
 reporting.register(app)
 modelling.register(app)
 app.add_typer(feed.app, name="feed")
+proving.register(rules.app)
 bench.register(rules.app)
+tuning.register(rules.app)
+rules.app.command("sql")(restating.sql)
 backtesting.register(rules.app)
+explaining.register(rules.app)
 app.add_typer(rules.app, name="rules")

@@ -1,4 +1,4 @@
-"""``fintel rules …``: which rules there are, what they do, whether they are sound."""
+"""``fintel rules list | show``: which rules there are, and as what they are written."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fintel.cli.console import errors_explained, out, print_diagnostics, print_json, print_table, say, tell
+from fintel.cli.console import errors_explained, print_diagnostics, print_json, print_table, say, tell
 from fintel.cli.options import AsJson, ConfigFile, settings_of
 
 if TYPE_CHECKING:
@@ -86,56 +86,3 @@ def show(
             if indicator.url:
                 tell(f"#   {indicator.url}")
         tell(f"# logic {found.fingerprint}")
-
-
-@app.command()
-def check(chosen: Chosen = None, folder: Folder = None, config: ConfigFile = None, as_json: AsJson = False) -> None:
-    """Find what is wrong with rules: each finding with file, line, column and the nearest valid name.
-
-    Exit code 1 when there are errors.
-    """
-    with errors_explained():
-        from fintel.errors import Severity
-        from fintel.rules.checks import check as find
-
-        library, loading = library_of(config, folder)
-        found = (*loading, *(d for d in find(library.with_components(choose(library, chosen))) if d not in loading))
-        if as_json:
-            print_json([d.as_dict() for d in found])
-        else:
-            print_diagnostics(found, to=out())
-        errors = sum(d.severity is Severity.ERROR for d in found)
-        say(f"{len(library.rules)} rules, {errors} errors, {len(found) - errors} other findings")
-        if errors:
-            raise typer.Exit(1)
-
-
-@app.command("test")
-def run_tests(chosen: Chosen = None, folder: Folder = None, config: ConfigFile = None, as_json: AsJson = False) -> None:
-    """Run the cases of rules: each says what it expects and what was found.
-
-    Exit code 1 when a case fails.
-    """
-    with errors_explained():
-        from fintel.rules.runner import detect_tables
-        from fintel.rules.testing import run_cases
-
-        library, loading = library_of(config, folder)
-        result = run_cases(library, detect_tables, rule_ids=choose(library, chosen))
-        failed = [r for r in result.results if not r.passed]
-        if as_json:
-            print_json(
-                [
-                    {"rule": r.rule_id, "case": r.case, "passed": r.passed, "differences": list(r.differences)}
-                    for r in result.results
-                ]
-            )
-        else:
-            print_diagnostics((*loading, *result.diagnostics), to=out())
-            for r in failed:
-                tell(f"{r.location}: {r.rule_id}: {r.case}")
-                for difference in r.differences:
-                    tell(f"    {difference}")
-        say(f"{len(result.results) - len(failed)} passed, {len(failed)} failed")
-        if failed or result.diagnostics or loading:
-            raise typer.Exit(1)

@@ -23,12 +23,12 @@ if TYPE_CHECKING:
 
     import polars as pl
 
+    from fintel.bench.review_sheet import Review
+    from fintel.bench.rewriting import Written
+    from fintel.bench.settings import Wish
+    from fintel.bench.swept import Known
+    from fintel.bench.tuning import Tuned
     from fintel.rules.model import Library, Rule
-    from fintel.rules.review_sheet import Review
-    from fintel.rules.rewriting import Written
-    from fintel.rules.settings import Wish
-    from fintel.rules.swept import Known
-    from fintel.rules.tuning import Tuned
     from fintel.store.lake import Lake
 
 
@@ -87,18 +87,18 @@ def tune(
     [dim]fintel rules tune my/rule --write --by "A. Analyst"[/]
     """
     with errors_explained():
+        from fintel.bench.review_sheet import read, yields
+        from fintel.bench.tuning import tune as run
+        from fintel.bench.tuning import with_setting
         from fintel.errors import ConfigError, RuleError, did_you_mean
         from fintel.pipeline import canonical_tables, load_library
-        from fintel.rules.review_sheet import read, yields
-        from fintel.rules.tuning import tune as run
-        from fintel.rules.tuning import with_setting
         from fintel.store.lake import Lake
 
         if (by or to) and not write:
             raise ConfigError("--by and --to say how --write writes", hint="add --write")
         _check_targets(chart, sheet)
         if chart is not None:
-            from fintel.reports.charts import require_parts, tuning_page
+            from fintel.bench.charts import require_parts, tuning_page
 
             require_parts()
         reviews = [read(path) for path in reviewed or ()]
@@ -142,7 +142,7 @@ def tune(
 
 
 def _asked(given: Sequence[str] | None) -> list[Wish]:
-    from fintel.rules.settings import parse_wish
+    from fintel.bench.settings import parse_wish
 
     return [parse_wish(text) for text in given or ()]
 
@@ -154,8 +154,8 @@ def _chosen(rule: Rule, given: Sequence[str] | None) -> dict[str, float]:
     ------
     RuleError: no parameter of the rule, or not one value.
     """
+    from fintel.bench.settings import known_parameter
     from fintel.errors import RuleError
-    from fintel.rules.settings import known_parameter
 
     found = {}
     for wish in _asked(given):
@@ -169,8 +169,8 @@ def _chosen(rule: Rule, given: Sequence[str] | None) -> dict[str, float]:
 def _to_try(rule: Rule, wanted: Mapping[str, float]) -> tuple[list[Wish], list[Wish]]:
     """``--set`` alone: these values beside the current ones, so that their cost is known; those that change
     what is measured are measured anew."""
-    from fintel.rules.measured import measuring_parameters
-    from fintel.rules.settings import Wish
+    from fintel.bench.measured import measuring_parameters
+    from fintel.bench.settings import Wish
 
     measuring = measuring_parameters(rule)
     wishes = [Wish(name, values=(value,)) for name, value in wanted.items()]
@@ -201,9 +201,9 @@ def _known(
     tables: Mapping[str, pl.LazyFrame], rule: Rule, own: pl.Series | None, reviews: Sequence[Review]
 ) -> tuple[Known, list[str]]:
     """Labels and what people wrote in sheets, of own accounts; where they differ the sheet holds."""
+    from fintel.bench.swept import Known
     from fintel.errors import RuleError
     from fintel.models.verdicts import verdicts
-    from fintel.rules.swept import Known
 
     found = verdicts(tables, rule.typology)
     ours = None if own is None else frozenset(own)
@@ -237,10 +237,10 @@ def _all_accounts(tables: Mapping[str, pl.LazyFrame]) -> Iterable[str]:
 
 
 def _write_sheet(path: Path, tuned: Tuned, library: Library, each: int, seed: int, notes: list[str]) -> int:
-    from fintel.rules.margins import line
-    from fintel.rules.review_sheet import CURRENT, SUGGESTED
-    from fintel.rules.review_sheet import write as write_sheet
-    from fintel.rules.swept import as_seen
+    from fintel.bench.margins import line
+    from fintel.bench.review_sheet import CURRENT, SUGGESTED
+    from fintel.bench.review_sheet import write as write_sheet
+    from fintel.bench.swept import as_seen
 
     wanted = [(CURRENT, tuned.current)]
     suggested = tuned.suggested
@@ -260,8 +260,8 @@ def _write_sheet(path: Path, tuned: Tuned, library: Library, each: int, seed: in
 
 
 def _write_version(rule: Rule, tuned: Tuned, by: str, to: Path | None) -> Written:
+    from fintel.bench.rewriting import write_version
     from fintel.errors import RuleError
-    from fintel.rules.rewriting import write_version
 
     if tuned.suggested is None:
         raise RuleError("there is no suggested setting to write", hint="--set NAME=VALUE writes one of your choice")
@@ -271,3 +271,8 @@ def _write_version(rule: Rule, tuned: Tuned, by: str, to: Path | None) -> Writte
         data = f"payments of {measured.first_at:%Y-%m-%d} to {measured.last_at:%Y-%m-%d}"
     values = dict(tuned.suggested.parameters)
     return write_version(rule, values, by=by, on=datetime.now(UTC).date(), data=data, to=to)
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to ``fintel rules``."""
+    app.command()(tune)

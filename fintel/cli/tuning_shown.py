@@ -12,24 +12,24 @@ if TYPE_CHECKING:
 
     import polars as pl
 
-    from fintel.rules.intervals import Group
+    from fintel.bench.intervals import Group
+    from fintel.bench.review_sheet import BandYield
+    from fintel.bench.rewriting import Written
+    from fintel.bench.tuning import Choice, Tuned
     from fintel.rules.model import Rule
-    from fintel.rules.review_sheet import BandYield
-    from fintel.rules.rewriting import Written
-    from fintel.rules.tuning import Choice, Tuned
 
 _SHOWN = 15
 
 
 def _recall(choice: Choice) -> str:
-    from fintel.rules.tuning import UNLABELLED
+    from fintel.bench.tuning import UNLABELLED
 
     return UNLABELLED if choice.recall is None else str(choice.recall)
 
 
 def show_tuned(tuned: Tuned, bands: Sequence[BandYield], notes: Sequence[str]) -> None:
     """The frontier, the current and the suggested setting, yields, and how it was chosen."""
-    from fintel.rules.tuning import UNLABELLED
+    from fintel.bench.tuning import UNLABELLED
 
     names = list(tuned.current.parameters)
     labelled = bool(tuned.known.suspicious)
@@ -119,7 +119,7 @@ def as_dict(
     tuned: Tuned, bands: Sequence[BandYield], notes: Sequence[str], files: Mapping[str, Any], written: Written | None
 ) -> dict[str, Any]:
     """Everything as plain values; ``unlabelled`` where nobody is known to be suspicious."""
-    from fintel.rules.tuning import UNLABELLED
+    from fintel.bench.tuning import UNLABELLED
 
     measured = tuned.swept[0].measured
     labelled = bool(tuned.known.suspicious)
@@ -150,7 +150,7 @@ def as_dict(
 
 
 def _choice_dict(choice: Choice) -> dict[str, Any]:
-    from fintel.rules.tuning import UNLABELLED
+    from fintel.bench.tuning import UNLABELLED
 
     cost = choice.cost
     return {

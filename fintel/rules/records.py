@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import UTC, date, datetime
 from decimal import Decimal, InvalidOperation
+from functools import cache
 
 import polars as pl
 
@@ -23,10 +24,16 @@ Row = dict[str, Value]
 def frame_of(rows: list[Row], table: Table) -> pl.DataFrame:
     """Rows as a canonical table; their provenance is the case."""
     if not rows:
-        return empty(table)
+        return _empty(table)
     for number, row in enumerate(rows, start=1):
         row |= {"source": "case", "feed_id": "case", "source_file": "case", "source_row": number}
     return pl.DataFrame(rows, schema=polars_schema(table), orient="row")
+
+
+@cache
+def _empty(table: Table) -> pl.DataFrame:
+    """Most cases leave most tables empty."""
+    return empty(table)
 
 
 def keyed_rows(fields: Fields, name: str, table: Table) -> list[Row]:

@@ -150,7 +150,7 @@ def with_sql(ctes: Iterable[tuple[str, str]]) -> str:
 def extended(source: str, columns: Mapping[str, str]) -> str:
     """A relation with more columns, each of which may name those before it."""
     more = [f'{sql} as "{name}"' for name, sql in columns.items()]
-    return f"select {', '.join(['*', *more])}\nfrom {source}"
+    return "select " + ",\n  ".join(["*", *more]) + f"\nfrom {source}"
 
 
 def restate(

@@ -75,7 +75,7 @@ def _windowed(restated: Restatement, keys: Sequence[str], measures: Sequence[Mea
         spec = f"partition by {by} order by booked_at {_frame(m.timespan, m.offset)}"
         name = windows.setdefault(spec, f"w{len(windows) + 1}")
         filled = [f"{here} is not null" for here, _ in m.same]
-        shown.append(f'{_call(m, restated.filters[m.name], filled)} over {name} as x_{m.name}')
+        shown.append(f"{_call(m, restated.filters[m.name], filled)} over {name} as x_{m.name}")
     lines = [f"select {', '.join([*keys, *shown])}", "from entry e"]
     if windows:
         lines.append("window " + ",\n  ".join(f"{name} as ({spec})" for spec, name in windows.items()))

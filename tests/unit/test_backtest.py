@@ -19,13 +19,13 @@ from typer.testing import CliRunner
 
 from fintel.bench.backtest import MONTH, TOGETHER, Backtest, Period, backtest
 from fintel.bench.backtest_told import as_dict, backtest_page, rests_on
+from fintel.bench.intervals import Share
 from fintel.bench.known import CLEARED, SUSPICIOUS, UNLABELLED, VICTIM, Standings, standings
 from fintel.bench.replay import replay
 from fintel.cli.backtesting import backtest as command
 from fintel.config import Settings
 from fintel.feeds import mapping_loader
 from fintel.pipeline import canonical_tables, ingest
-from fintel.rules.intervals import Share
 from fintel.rules.loader import load
 from fintel.rules.model import Library
 from fintel.rules.runner import detect_tables

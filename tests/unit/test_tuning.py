@@ -22,25 +22,25 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
+from fintel.bench.boxes import alerted, boxes_of, count_alerts, stack
+from fintel.bench.intervals import SMALL, Share, by_group
+from fintel.bench.margins import BANDS, line, margins
+from fintel.bench.measured import Measured
+from fintel.bench.settings import choose, make_settings, parse_wish
+from fintel.bench.swept import Halves, Known, as_seen
+from fintel.bench.thresholds import criterion
+from fintel.bench.tuning import UNLABELLED, Tuned, tune, with_setting
 from fintel.cli.tuning import tune as tune_command
 from fintel.config import Settings
 from fintel.errors import RuleError
 from fintel.feeds import mapping_loader
 from fintel.models.verdicts import verdicts
 from fintel.pipeline import canonical_tables, ingest
-from fintel.rules import review_sheet, rewriting
-from fintel.rules.boxes import alerted, boxes_of, count_alerts, stack
+from fintel.bench import review_sheet, rewriting
 from fintel.rules.expression import parse_when
-from fintel.rules.intervals import SMALL, Share, by_group
 from fintel.rules.loader import load, packs_folder
-from fintel.rules.margins import BANDS, line, margins
-from fintel.rules.measured import Measured
 from fintel.rules.model import Library
 from fintel.rules.runner import detect_tables
-from fintel.rules.settings import choose, make_settings, parse_wish
-from fintel.rules.swept import Halves, Known, as_seen
-from fintel.rules.thresholds import criterion
-from fintel.rules.tuning import UNLABELLED, Tuned, tune, with_setting
 from fintel.store.lake import Lake
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -612,7 +612,7 @@ def test_a_new_version_is_written_whole_or_not_at_all(tmp_path: Path, monkeypatc
 def test_the_chart_needs_no_network_and_runs_its_own_scripts_only(tuned: Tuned) -> None:
     pytest.importorskip("altair", reason="the extra 'bench' is not installed")
     pytest.importorskip("vl_convert", reason="the extra 'bench' is not installed")
-    from fintel.reports.charts import tuning_page
+    from fintel.bench.charts import tuning_page
 
     evil = "</script><script>alert(1)</script>"
     swept = tuned.swept[0]

@@ -16,11 +16,11 @@ from typing import Any
 
 import polars as pl
 
+from fintel.bench.intervals import Group
+from fintel.bench.review_sheet import BandYield
+from fintel.bench.tuning import UNLABELLED, Choice, Tuned
 from fintel.errors import MissingExtraError
 from fintel.reports.text import clean
-from fintel.rules.intervals import Group
-from fintel.rules.review_sheet import BandYield
-from fintel.rules.tuning import UNLABELLED, Choice, Tuned
 
 _VEGA_LITE = "6.4"
 #: Settings drawn; beyond it every so-manieth is, the frontier apart.
@@ -131,17 +131,17 @@ def _band_row(band: BandYield) -> dict[str, Any]:
     return {"group": label, "value": band.share.value, "low": low, "high": high, "basis": "own"}
 
 
-def share_chart(alt: Any, title: str, rows: list[dict[str, Any]]) -> Any:
+def share_chart(alt: Any, title: str, rows: list[dict[str, Any]], what: str = "share that is suspicious") -> Any:
     """Shares with intervals: rows of ``group, value, low, high, basis``."""
     base = alt.Chart(alt.Data(values=rows))
-    y = alt.Y("group:N", title=None, sort=None)
+    y = alt.Y("group:N", title=None, sort=None, axis=alt.Axis(labelLimit=400))
     colour = alt.Color(
         "basis:N", title=None, scale=alt.Scale(domain=["own", "whole: too few here"], range=[_BLUE, _GREY])
     )
     scale = alt.Scale(domain=[0, 1])
     tips = [alt.Tooltip("group:N"), *(alt.Tooltip(f"{n}:Q", format=".3f") for n in ("value", "low", "high"))]
     bars = base.mark_rule(strokeWidth=2).encode(
-        x=alt.X("low:Q", title="share that is suspicious, 95 % interval", scale=scale), x2="high:Q", y=y, color=colour
+        x=alt.X("low:Q", title=f"{what}, 95 % interval", scale=scale), x2="high:Q", y=y, color=colour
     )
     dots = base.mark_point(filled=True, size=70).encode(
         x=alt.X("value:Q", scale=scale), y=y, color=colour, tooltip=tips

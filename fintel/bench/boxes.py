@@ -18,8 +18,8 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from fintel.bench.thresholds import Comparison, Criterion, Every, Formula, Some, Truth, compare, truth_of, value_of
 from fintel.errors import RuleError
-from fintel.rules.thresholds import Comparison, Criterion, Every, Formula, Some, Truth, compare, truth_of, value_of
 
 Floats = npt.NDArray[np.float64]
 Indices = npt.NDArray[np.int32]

@@ -10,13 +10,13 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from fintel.bench.boxes import Stacks, alerted, boxes_of, count_alerts, stack
+from fintel.bench.measured import Measured, convert
+from fintel.bench.settings import Axis, Indices
+from fintel.bench.thresholds import criterion
 from fintel.engine.local import thread_count
 from fintel.errors import RuleError
-from fintel.rules.boxes import Stacks, alerted, boxes_of, count_alerts, stack
-from fintel.rules.measured import Measured, convert
 from fintel.rules.model import Library
-from fintel.rules.settings import Axis, Indices
-from fintel.rules.thresholds import criterion
 
 
 @dataclass(frozen=True)

@@ -17,10 +17,10 @@ from pathlib import Path
 
 import numpy as np
 
+from fintel.bench.intervals import Share
+from fintel.bench.margins import BANDS, SIDES, Line, draw
+from fintel.bench.measured import Measured
 from fintel.errors import Diagnostic, Location, RuleError
-from fintel.rules.intervals import Share
-from fintel.rules.margins import BANDS, SIDES, Line, draw
-from fintel.rules.measured import Measured
 
 #: What a reviewer may write under ``disposition``; left empty it was not looked at.
 DISPOSITIONS = ("suspicious", "clean", "unclear")

@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -54,8 +54,8 @@ def changelog_line(rule: Rule, values: Mapping[str, float], *, by: str, on: date
     ------
     RuleError: nobody is named, or nothing changes.
     """
-    author = " ".join(by.split())
-    if not author or len(author) > MAX_AUTHOR or not author.isprintable():
+    author = author_of(by)
+    if author is None:
         raise RuleError("who tunes the rule must be named", hint=f"--by NAME, at most {MAX_AUTHOR} letters")
     changed = [
         f"{name} {number_text(rule.parameters[name].default)} → {number_text(value)}"
@@ -66,6 +66,12 @@ def changelog_line(rule: Rule, values: Mapping[str, float], *, by: str, on: date
         raise RuleError("the setting is the one that the rule has: there is nothing to write")
     about = f", {data}" if data else ""
     return f"{rule.version + 1}: {', '.join(changed)} (tuned on {on.isoformat()}{about}, by {author})"
+
+
+def author_of(name: str) -> str | None:
+    """A person's name for the changelog, in single spaces; None where it is empty, too long or cannot be printed."""
+    author = " ".join(name.split())
+    return author if author and len(author) <= MAX_AUTHOR and author.isprintable() else None
 
 
 def rewrite(text: str, name: str, values: Mapping[str, float], line: str) -> str:
@@ -80,18 +86,47 @@ def rewrite(text: str, name: str, values: Mapping[str, float], line: str) -> str
     ------
     RuleError: the file does not hold the rule as fintel reads it.
     """
+    plain, node = _read(text, name)
+    version = _version(node, name)
+    edits = [_default(node, name, parameter, value) for parameter, value in values.items()]
+    edits.append(Edit(version.span.start, version.span.end, str(int(version.value) + 1)))
+    edits.append(_log(node, plain, version, json.dumps(line, ensure_ascii=False)))
+    return _edited(text, edits)
+
+
+def rewrite_status(text: str, name: str, status: str, line: str) -> str:
+    """A rule file's text with another status and one more changelog line; parameters as in ``rewrite``.
+
+    Raises
+    ------
+    RuleError: the file does not hold the rule as fintel reads it.
+    """
+    plain, node = _read(text, name)
+    old = node.get("status")
+    if not isinstance(old, Scalar):
+        raise RuleError(f"{name} has no status")
+    log = _log(node, plain, _version(node, name), json.dumps(line, ensure_ascii=False))
+    return _edited(text, [Edit(old.span.start, old.span.end, status), log])
+
+
+def _read(text: str, name: str) -> tuple[str, Node]:
     plain = text.removeprefix(_BOM).replace("\r\n", "\n")
     findings = Findings()
     node = parse(plain, name, findings)
     if node is None or findings.items:
         raise RuleError(f"{name} cannot be read as a rule", findings.items)
-    newline = "\r\n" if "\r\n" in text else "\n"
-    edits = [_default(node, name, parameter, value) for parameter, value in values.items()]
+    return plain, node
+
+
+def _version(node: Node, name: str) -> Scalar:
     version = node.get("version")
     if not isinstance(version, Scalar) or not version.value.strip().isdecimal():
         raise RuleError(f"{name} has no whole number as version")
-    edits.append(Edit(version.span.start, version.span.end, str(int(version.value) + 1)))
-    edits.append(_log(node, plain, version, json.dumps(line, ensure_ascii=False)))
+    return version
+
+
+def _edited(text: str, edits: list[Edit]) -> str:
+    newline = "\r\n" if "\r\n" in text else "\n"
     places = _places(text)
     for edit in sorted(edits, key=lambda e: e.start, reverse=True):
         text = text[: places[edit.start]] + edit.new.replace("\n", newline) + text[places[edit.end] :]
@@ -164,8 +199,38 @@ def write_version(
     RuleError: the rule comes with fintel and ``to`` is not given, nothing changes, nobody is named,
         the file has changed since it was read, or cannot be written.
     """
-    source = Path(rule.location.file)
     line = changelog_line(rule, values, by=by, on=on, data=data)
+    changed = {n: v for n, v in values.items() if rule.parameters[n].default != v}
+
+    def change(text: str, source: Path) -> str:
+        new = rewrite(text, str(source), changed, line)
+        _verify(rule, source, text, new, changed, line)
+        return new
+
+    return _write(rule, change, rule.version + 1, line, to)
+
+
+def write_status(rule: Rule, status: str, line: str, *, to: Path | None = None) -> Written:
+    """Write another status and a changelog line into a rule's file; as ``write_version``, which also tells ``to``.
+
+    Raises
+    ------
+    RuleError: as ``write_version``.
+    """
+
+    def change(text: str, source: Path) -> str:
+        new = rewrite_status(text, str(source), status, line)
+        before, after = (_tree(t, str(source)) for t in (text, new))
+        if before.get("version") != str(rule.version) or before.get("status") != rule.status:
+            raise RuleError(f"{source.name} was changed since it was read", hint="run it again")
+        _require_same({**before, "status": status}, after, line, source)
+        return new
+
+    return _write(rule, change, rule.version, line, to)
+
+
+def _write(rule: Rule, change: Callable[[str, Path], str], version: int, line: str, to: Path | None) -> Written:
+    source = Path(rule.location.file)
     if to is None and source.resolve().is_relative_to(packs_folder().resolve()):
         raise RuleError(
             f"{rule.id} comes with fintel, and the next update would overwrite a change",
@@ -175,17 +240,14 @@ def write_version(
         data_bytes = source.read_bytes()
         if len(data_bytes) > MAX_BYTES:
             raise RuleError(f"{source.name} is larger than {MAX_BYTES:,} bytes")
-        text = data_bytes.decode("utf-8")
-        changed = {n: v for n, v in values.items() if rule.parameters[n].default != v}
-        new = rewrite(text, str(source), changed, line)
-        _verify(rule, source, text, new, changed, line)
+        new = change(data_bytes.decode("utf-8"), source)
         target = source if to is None else to / rule.pack / source.name
         copied = _copy_beside(rule, source, target) if to is not None else ()
         _replace(target, new.encode("utf-8"), like=source)
     except (OSError, UnicodeDecodeError) as error:
         why = error.strerror if isinstance(error, OSError) else "not UTF-8"
         raise RuleError(f"the new version of {rule.id} cannot be written: {why}", hint="--to FOLDER") from error
-    return Written(target, rule.version + 1, line, copied)
+    return Written(target, version, line, copied)
 
 
 def _verify(rule: Rule, source: Path, old: str, new: str, values: Mapping[str, float], line: str) -> None:
@@ -200,10 +262,13 @@ def _verify(rule: Rule, source: Path, old: str, new: str, values: Mapping[str, f
             before["parameters"][name]["default"] = number_text(value)
     except (KeyError, ValueError, TypeError) as error:
         raise RuleError(f"{source.name} does not hold {rule.id} any more") from error
-    before["version"] = str(rule.version + 1)
-    log = before.get(_KEY)
-    before[_KEY] = [*(log if isinstance(log, list) else []), line]
-    if before != after:
+    _require_same({**before, "version": str(rule.version + 1)}, after, line, source)
+
+
+def _require_same(wanted: dict[str, Any], after: dict[str, Any], line: str, source: Path) -> None:
+    """The new tree is the one that is wanted, with one more changelog line."""
+    log = wanted.get(_KEY)
+    if {**wanted, _KEY: [*(log if isinstance(log, list) else []), line]} != after:
         raise RuleError(f"{source.name} is laid out in a way that cannot be edited safely", hint="edit it by hand")
 
 

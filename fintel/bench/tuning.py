@@ -15,12 +15,12 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from fintel.bench.intervals import SMALL, Group, Share, by_group
+from fintel.bench.measured import Progress, measure, silent
+from fintel.bench.settings import Wish, choose, make_settings, variants
+from fintel.bench.swept import Halves, Known, Swept, setting_of, sweep_settings
 from fintel.errors import RuleError
-from fintel.rules.intervals import SMALL, Group, Share, by_group
-from fintel.rules.measured import Progress, measure, silent
 from fintel.rules.model import Library, Rule
-from fintel.rules.settings import Wish, choose, make_settings, variants
-from fintel.rules.swept import Halves, Known, Swept, setting_of, sweep_settings
 
 Bools = npt.NDArray[np.bool_]
 UNLABELLED = "unlabelled"

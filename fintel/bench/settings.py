@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from fintel.bench.measured import measuring_parameters
+from fintel.bench.thresholds import criterion
 from fintel.errors import RuleError, did_you_mean
-from fintel.rules.measured import measuring_parameters
 from fintel.rules.model import Parameter, Rule
-from fintel.rules.thresholds import criterion
 
 Floats = npt.NDArray[np.float64]
 Indices = npt.NDArray[np.int32]

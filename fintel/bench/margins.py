@@ -15,8 +15,8 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from fintel.rules.measured import Measured
-from fintel.rules.thresholds import Comparison, Every, Formula, Truth, compare, criterion, truth_of, value_of
+from fintel.bench.measured import Measured
+from fintel.bench.thresholds import Comparison, Every, Formula, Truth, compare, criterion, truth_of, value_of
 
 Floats = npt.NDArray[np.float64]
 
