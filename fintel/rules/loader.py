@@ -49,7 +49,7 @@ def load(
     Parameters
     ----------
     folders: folders of packs, or single packs; ``packs_folder()`` if None. Lists of one name in
-        several folders are joined.
+        several folders are joined. A rule in a later folder replaces one of its id and a lower version.
     local_lists: a folder of private lists (beside ``fintel.toml``), joined in by name.
 
     Returns
@@ -82,13 +82,19 @@ def load(
             rule = None if path.name == PACK_FILE else load_rule(path, pack.name, conditions, findings)
             if rule is None:
                 continue
-            if rule.id in rules:
-                other = rules[rule.id].location
-                findings.add("R011", f"'{rule.id}' is already in {other}", rule.place("id"))
+            known = rules.get(rule.id)
+            if known is not None and not _is_newer(rule, known):
+                hint = "raise its version to replace the other" if folder != Path(known.location.file).parent else None
+                findings.add("R011", f"'{rule.id}' is already in {known.location}", rule.place("id"), hint)
                 continue
             rules[rule.id] = rule
     library = Library(tuple(rules.values()), shelf.lists, indicators, packs, shelf.rates, conditions)
     return _without_errors(library, findings)
+
+
+def _is_newer(rule: Rule, known: Rule) -> bool:
+    """A higher version in another folder: somebody's own, tuned from the one that is shipped."""
+    return rule.version > known.version and Path(rule.location.file).parent != Path(known.location.file).parent
 
 
 def _without_errors(library: Library, findings: Findings) -> tuple[Library, tuple[Diagnostic, ...]]:

@@ -310,3 +310,21 @@ def test_packs_are_found_beside_the_package_wherever_one_stands(pack, tmp_path, 
         capture_output=True, text=True, check=True,
     )  # fmt: skip
     assert run.stdout.split() == [str(installed / "packs"), "1"]
+
+
+def test_a_newer_version_in_ones_own_folder_replaces_the_shipped_one(tmp_path):
+    shipped, own = tmp_path / "shipped", tmp_path / "own"
+    for folder in (shipped, own):
+        for name, text in FILES.items():
+            path = folder / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, encoding="utf-8")
+    rule = own / "osec" / "sends.yaml"
+    rule.write_text(RULE.replace("version: 1", "version: 2").replace("default: 4", "default: 6"))
+    library, found = load([shipped, own])
+    assert not found and library["osec/sends"].version == 2
+    assert library["osec/sends"].parameters["min_sends"].default == 6
+    assert library["osec/sends"].location.file == str(rule)
+    # the same version, or a lower one, is somebody's mistake
+    library, found = load([own, shipped])
+    assert {d.code for d in found} == {"R011"} and library["osec/sends"].version == 2
