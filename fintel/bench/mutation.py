@@ -142,7 +142,7 @@ def _thresholds(rule: Rule) -> Iterator[tuple[str, Rule]]:
 def moved(parameter: Parameter) -> tuple[float, ...]:
     """A threshold a quarter down and up; what is counted in whole numbers by one at least."""
     low, high = sorted(parameter.default * factor for factor in FACTORS)
-    whole = parameter.default.is_integer() and not parameter.is_money and parameter.unit not in _DIVISIBLE
+    whole = float(parameter.default).is_integer() and not parameter.is_money and parameter.unit not in _DIVISIBLE
     if whole or low == high:
         low = min(math.floor(low), parameter.default - 1)
         high = max(math.ceil(high), parameter.default + 1)

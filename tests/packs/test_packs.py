@@ -13,6 +13,7 @@ import pytest
 from fintel.domain.schema import PROVENANCE
 from fintel.rules.cases import Case, Expectation, load_cases
 from fintel.rules.checks import check
+from fintel.rules.judging import Docket, judge
 from fintel.rules.loader import load, packs_folder
 from fintel.rules.model import KeywordList, Library, ValueList
 from fintel.rules.runner import detect_tables
@@ -86,9 +87,10 @@ def test_every_threshold_says_where_it_comes_from(rule_id: str) -> None:
 
 @pytest.mark.parametrize("rule_id", rule_ids())
 def test_every_case_says_what_it_should(rule_id: str) -> None:
-    rule = library()[rule_id]
-    results = [run_case(rule, case, library(), detect_tables) for case in cases(rule_id)]
-    assert [f"{r.location}: {r.case}: {'; '.join(r.differences)}" for r in results if not r.passed] == []
+    docket = Docket((library()[rule_id],), cases(rule_id))
+    ((verdict,),) = judge([docket], library())
+    failed = [(c, wrong) for c, wrong in zip(docket.cases, verdict, strict=True) if wrong]
+    assert [f"{case.location}: {case.name}: {'; '.join(wrong)}" for case, wrong in failed] == []
 
 
 def _bare(case: Case) -> Case:
