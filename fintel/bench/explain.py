@@ -35,14 +35,14 @@ class Source:
 
 @dataclass(frozen=True)
 class Number:
-    """A parameter. ``range`` is empty where the value is the source's own."""
+    """A parameter. ``range``: within which tuning may move it; None where it stays."""
 
     name: str
-    value: str
+    value: float
     unit: str
     basis: str
     note: str
-    range: str
+    range: tuple[float, float] | None
 
 
 @dataclass(frozen=True)
@@ -151,8 +151,7 @@ def explain(rule: Rule, library: Library, lake: Lake | None = None) -> Explanati
 
 def _number(rule: Rule, name: str) -> Number:
     found = rule.parameters[name]
-    limits = "" if found.range is None else " to ".join(number_in_words(v) for v in found.range)
-    return Number(name, number_in_words(found.default), found.unit, found.basis, found.note or "", limits)
+    return Number(name, found.default, found.unit, found.basis, found.note or "", found.range)
 
 
 def _source(library: Library, name: str) -> Source:

@@ -9,14 +9,21 @@ from decimal import Decimal
 from typing import Any
 
 from fintel.bench.coverage import STATES, Covered, catalogue
-from fintel.bench.explain import Example, Explanation, explain
+from fintel.bench.explain import Example, Explanation, Number, explain
 from fintel.rules.model import Library, Pack
+from fintel.rules.wording import number_in_words
 
 #: What a grade of an indicator means.
 GRADES = {"V1": "read in the original", "V2": "read in a second place", "U": "a lead, not verified"}
 _BASES = {"source": "the source's", "engineering": "ours, to be tuned"}
 _ABOUT = """Made from the rules themselves by `fintel rules docs`; do not edit. `fintel rules explain RULE` prints
 one of these sections, with an example of your own data once a run has found one."""
+
+WINDOWS = (
+    "At each entry that it looks at, every measure is taken over entries up to that one, never after it; a window "
+    "ends at the entry and leaves out its first moment. An empty value is neither yes nor no. Hits that touch are one "
+    "episode."
+)
 
 
 @dataclass(frozen=True)
@@ -45,7 +52,7 @@ def blocks(found: Explanation) -> tuple[Block, ...]:
         parts.append(Block("It is a hit where all of this holds", items=found.clauses))
     parts.append(Block("What a hit says", (f"“{found.reason}”",)))
     numbers = tuple(
-        (f"`{n.name}`", n.value, n.unit, _BASES.get(n.basis, n.basis), n.range or "–", n.note or "–")
+        (f"`{n.name}`", number_in_words(n.value), n.unit, _BASES.get(n.basis, n.basis), _limits(n), n.note or "–")
         for n in found.numbers
     )
     parts.append(Block("Numbers", columns=("parameter", "value", "unit", "basis", "range", "note"), rows=numbers))
@@ -61,6 +68,10 @@ def blocks(found: Explanation) -> tuple[Block, ...]:
     if found.example is not None:
         parts += _example(found.example)
     return tuple(p for p in parts if p.sentences or p.items or p.rows)
+
+
+def _limits(number: Number) -> str:
+    return "–" if number.range is None else " to ".join(number_in_words(v) for v in number.range)
 
 
 def _named(pairs: Iterable[tuple[str, str]], blank: str) -> tuple[str, ...]:
@@ -86,9 +97,7 @@ def computed(found: Explanation) -> tuple[str, ...]:
             f"{counted} Logic {found.logic}.",
         )
     return (
-        "At each entry that it looks at, every measure is taken over entries up to that one, never after it; a window "
-        "ends at the entry and leaves out its first moment. An empty value is neither yes nor no. Hits that touch are "
-        "one episode.",
+        WINDOWS,
         f"`fintel rules sql {found.id}` writes the same as one query. {counted} Logic {found.logic}.",
     )
 
@@ -173,8 +182,8 @@ def pack_page(pack: Pack, found: Sequence[Explanation]) -> str:
         ("rule", "level", "status", "what it sees"),
         [(f"`{e.id.partition('/')[2]}`", e.level, e.status, e.title) for e in found],
     )
-    head = [f"# {_plain(pack.title or pack.name)}", "", _ABOUT, "", _plain(pack.description), ""]
-    sections = [rule_markdown(e, 2) for e in found]
+    head = [f"# {_plain(pack.title or pack.name)}", "", _ABOUT, "", _plain(pack.description), "", WINDOWS, ""]
+    sections = [rule_markdown(e, 2).replace(f"{WINDOWS}\n\n", "") for e in found]
     return "\n".join([*head, f"{len(found)} rules.", "", *overview, "", *sections]).rstrip() + "\n"
 
 
@@ -189,11 +198,11 @@ def index_page(library: Library, found: dict[str, Explanation]) -> str:
             continue
         lines += [f"### {pack.name}", "", _plain(pack.description), ""]
         lines += [f"[Each rule of {pack.name} explained](rules/{pack.name}.md)", ""]
-        rows = [
+        listed = [
             (f"`{r.id}`", r.level, r.status, "victim" if r.role == "victim" else "", r.title, ", ".join(r.indicators))
             for r in mine
         ]
-        lines += [*table(("rule", "level", "status", "role", "what it sees", "indicators"), rows), ""]
+        lines += [*table(("rule", "level", "status", "role", "what it sees", "indicators"), listed), ""]
     lines += ["## Published indicators", "", _COVERAGE.strip("\n"), ""]
     lines += [*table(("typology", *STATES), _counts(covered)), ""]
     rows = [(f"`{c.indicator.id}`", c.indicator.grade, c.indicator.text, _accounted(c)) for c in covered]

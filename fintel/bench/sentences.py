@@ -9,7 +9,7 @@ from datetime import timedelta
 from fintel.domain.schema import ENTRIES
 from fintel.rules.compiler import COLUMNS
 from fintel.rules.expression import parse, parse_when, read_conditions
-from fintel.rules.model import Library, Measure, Parameter, Rule, Step
+from fintel.rules.model import Library, Measure, Rule, Step
 from fintel.rules.syntax import COMPARISONS
 from fintel.rules.tree import Part
 from fintel.rules.wording import number_in_words, parameter_in_words
@@ -261,18 +261,18 @@ class Sentences:
 
     def _truth(self, part: Part, text: str) -> str:
         """A column, or ``coalesce`` of one, that is true or false itself."""
-        name = part.name or (part.parts[0].name if part.operator == "coalesce" else None)
+        name = part.name or (part.parts[0].name if part.operator == "coalesce" else None) or ""
         if name in _TRUTHS:
             return _TRUTHS[name][0]
-        if part.operator == "coalesce" and name is None:
+        if part.operator == "coalesce" and not name:
             return self._said(part.parts[0], text)
         if part.operator in ("starts_with", "ends_with"):
             subject, wanted = (self._value(p, text) for p in part.parts)
             return f"{subject} {part.operator.replace('_', ' ')} {wanted}"
-        return f"`{text[part.start : part.end]}`" if name is None else column_in_words(name)
+        return column_in_words(name) if name else f"`{' '.join(text[part.start : part.end].split())}`"
 
     def _denied(self, part: Part, text: str) -> str:
-        name = part.name or (part.parts[0].name if part.operator == "coalesce" and part.parts else None)
+        name = part.name or (part.parts[0].name if part.operator == "coalesce" and part.parts else None) or ""
         if not part.condition and name in _TRUTHS:
             return _TRUTHS[name][1]
         return f"not {self._said(part, text, inside=True)}"
@@ -331,11 +331,6 @@ class Sentences:
 def partition_in_words(per: Sequence[str]) -> str:
     """What a window belongs to."""
     return joined([column_in_words(c) for c in per])
-
-
-def unit_in_words(parameter: Parameter) -> str:
-    """A parameter's value with its unit."""
-    return f"{number_in_words(parameter.default)} {parameter.unit}"
 
 
 def _window(measure: Measure) -> str:
