@@ -275,7 +275,8 @@ def _inputs(lake: Lake, settings: Settings, library: Library, moment: datetime, 
         },
         "feeds": feeds.to_dicts(),
         "library": library.fingerprint,
-        "rules": {rule.id: [rule.version, rule.fingerprint] for rule in library.rules},
+        "rules": {rule.id: [rule.version, rule.fingerprint, rule.status] for rule in library.rules},
+        "lists": {name: library.list_fingerprint(name) for name in library.lists},
         "model": model_id,
     }
 

@@ -14,6 +14,7 @@ from fintel.cli import (
     explaining,
     feed,
     modelling,
+    promoting,
     proving,
     reporting,
     restating,
@@ -64,5 +65,6 @@ bench.register(rules.app)
 tuning.register(rules.app)
 rules.app.command("sql")(restating.sql)
 backtesting.register(rules.app)
+promoting.register(rules.app)
 explaining.register(rules.app)
 app.add_typer(rules.app, name="rules")
