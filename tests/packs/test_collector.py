@@ -9,7 +9,6 @@ from pathlib import Path
 
 from fintel.rules.loader import packs_folder
 
-
 _RULE = "low-value-sends-few-recipients"
 
 
