@@ -136,6 +136,17 @@ def test_summary_and_manifest_agree(made: Summary) -> None:
         assert made.labelled[family]["accounts"] == labels.filter(pl.col("typology") == family).height
 
 
+def test_without_schemes_there_is_daily_life_and_look_alikes_alone(tmp_path: Path) -> None:
+    without = generate(tmp_path / "without", accounts=300, days=40, seed=3, schemes="left out")
+    planted = generate(tmp_path / "planted", accounts=300, days=40, seed=3)
+    labels = pl.read_parquet(tmp_path / "without" / "labels.parquet")
+    assert labels.height and not labels["suspicious"].any() and labels["scheme_id"].is_null().all()
+    assert set(without.schemes.values()) == {0} and sum(without.lookalikes.values()) == labels.height
+    assert without.payments > 0.9 * planted.payments
+    manifest = json.loads((tmp_path / "planted" / "manifest.json").read_text())
+    assert "schemes" not in manifest["arguments"], "arguments of ordinary populations are what they were"
+
+
 def test_same_seed_same_bytes_on_any_number_of_threads(made: Summary, tmp_path: Path) -> None:
     code = (
         "import sys; from datetime import date; from pathlib import Path; from fintel.feeds.synthetic import generate; "

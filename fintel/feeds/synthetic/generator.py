@@ -16,7 +16,7 @@ import polars as pl
 from fintel.errors import ConfigError
 from fintel.feeds.synthetic.geography import CURRENCY, CURRENCY_NAMES, Ints
 from fintel.feeds.synthetic.ledger import INSTRUMENT, Columns, Ledger, join, take
-from fintel.feeds.synthetic.planting import plant
+from fintel.feeds.synthetic.planting import mimic, plant
 from fintel.feeds.synthetic.profiles import Profiles
 from fintel.feeds.synthetic.register import FAMILIES, Register
 from fintel.feeds.synthetic.routine import Routine
@@ -40,6 +40,7 @@ _NAMES = (
 )
 
 Format = Literal["parquet", "csv"]
+Schemes = Literal["planted", "left out"]
 Progress = Callable[[int, int], None]
 
 
@@ -71,6 +72,7 @@ def generate(
     base_currency: str = "USD",
     format: Format = "parquet",
     chunk_rows: int = 1_000_000,
+    schemes: Schemes = "planted",
     progress: Progress | None = None,
 ) -> Summary:
     """Write transactions, accounts, parties, identifiers, labels, rates and ``manifest.json``.
@@ -83,6 +85,7 @@ def generate(
     seed: equal arguments give equal bytes, on any number of threads.
     chunk_rows: payments made at a time. Where more are due, transactions come as several files,
         ``transactions-0001`` and on, in order of time.
+    schemes: ``left out`` gives a population of daily life and benign look-alikes alone.
     progress: called with days done and days in all.
 
     Raises
@@ -93,8 +96,8 @@ def generate(
         raise ConfigError("a synthetic population needs at least 200 accounts and 30 days")
     if base_currency not in CURRENCY:
         raise ConfigError(f"no rates for base currency {base_currency}", hint=", ".join(CURRENCY_NAMES))
-    if format not in ("parquet", "csv") or chunk_rows < 1:
-        raise ConfigError("format is 'parquet' or 'csv', chunk_rows at least 1")
+    if format not in ("parquet", "csv") or chunk_rows < 1 or schemes not in ("planted", "left out"):
+        raise ConfigError("format is 'parquet' or 'csv', chunk_rows at least 1, schemes 'planted' or 'left out'")
     folder.mkdir(parents=True, exist_ok=True)
     for name in _NAMES:
         for stale in (*folder.glob(f"{name}.parquet"), *folder.glob(f"{name}.csv")):
@@ -103,7 +106,8 @@ def generate(
     routine = Routine(world, seed)
     register = Register()
     planned = Ledger()
-    for ledger in (part for side in plant(world, routine, register, seed) for part in side):
+    sides = plant(world, routine, register, seed) if schemes == "planted" else [mimic(world, routine, register, seed)]
+    for ledger in (part for side in sides for part in side):
         planned.extend(ledger.columns())
     payments_planned = planned.columns()
     _open_in_time(world, payments_planned)
@@ -147,6 +151,7 @@ def generate(
         "base_currency": base_currency,
         "format": format,
         "chunk_rows": chunk_rows,
+        **({} if schemes == "planted" else {"schemes": schemes}),
     }
     manifest = {
         "generator": VERSION,

@@ -20,11 +20,17 @@ def plant(world: World, routine: Routine, register: Register, seed: int) -> tupl
     Who they are is written into ``register``. Schemes choose their accounts first; look-alikes take from
     what is left.
     """
-    schemes, lookalikes = [Ledger() for _ in FAMILIES], [Ledger() for _ in FAMILIES]
+    schemes = [Ledger() for _ in FAMILIES]
     for number, family in enumerate(FAMILIES):
         rng = np.random.default_rng([seed, 16, number])
         family.plant(Stage(world, rng, schemes[number], routine, register))
+    return schemes, mimic(world, routine, register, seed)
+
+
+def mimic(world: World, routine: Routine, register: Register, seed: int) -> list[Ledger]:
+    """The payments of all look-alikes, one ledger a family of ``FAMILIES``."""
+    lookalikes = [Ledger() for _ in FAMILIES]
     for number, family in enumerate(FAMILIES):
         rng = np.random.default_rng([seed, 17, number])
         family.mimic(Stage(world, rng, lookalikes[number], routine, register))
-    return schemes, lookalikes
+    return lookalikes
