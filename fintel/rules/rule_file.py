@@ -93,10 +93,10 @@ def load_rule(path: Path, pack: str, shared: Mapping[str, Condition], findings: 
         changelog=fields.texts("changelog"),
         spans=spans,
     )
-    return _with_shared(rule, shared) if len(findings.items) == before else None
+    return with_shared_conditions(rule, shared) if len(findings.items) == before else None
 
 
-def _with_shared(rule: Rule, shared: Mapping[str, Condition]) -> Rule:
+def with_shared_conditions(rule: Rule, shared: Mapping[str, Condition]) -> Rule:
     """The rule with the shared conditions that its expressions name, and those that these name."""
     texts = [rule.anchor, *rule.conditions.values(), *(s.where for s in rule.steps.values())]
     texts += [m.where for m in rule.measures.values() if m.where is not None]
