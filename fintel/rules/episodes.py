@@ -99,7 +99,8 @@ def join_hits(
     same = (pl.col("partition") == pl.col("partition").shift(1)) & (pl.col("account") == pl.col("account").shift(1))
     frame = measured[hits].with_columns(
         *sides,
-        strength=_doublings(compiled.clauses, _FULL) / _FULL,
+        # rounded: the last digit of a logarithm depends on how many rows are computed at once
+        strength=(_doublings(compiled.clauses, _FULL) / _FULL).round(9),
         excess=_doublings(compiled.clauses, _UNBOUNDED),
         anchor=pl.Series(hits),
         entry=pl.Series(entry.astype(np.int64)),
