@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import date
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -9,34 +11,101 @@ import typer
 from fintel.cli.console import errors_explained, out, print_diagnostics, print_json, print_table, progress, say, tell
 from fintel.cli.options import AsJson, ConfigFile
 from fintel.cli.rules import Chosen, Folder, choose, library_of
+from fintel.errors import Severity
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from fintel.bench.case_runs import Timed
     from fintel.bench.mutation import Fate
+    from fintel.errors import Diagnostic
+    from fintel.rules.exclusions import Exclusion, Reviewed
     from fintel.rules.testing import CaseResult
 
+FORMATS = ("text", "json", "sarif")
 
-def check(chosen: Chosen = None, folder: Folder = None, config: ConfigFile = None, as_json: AsJson = False) -> None:
+
+def check(
+    chosen: Chosen = None,
+    form: Annotated[str, typer.Option("--format", help="text, json or sarif (SARIF 2.1.0).")] = "text",
+    exclusions: Annotated[
+        Path | None,
+        typer.Option("--exclusions", help="Findings that may stand; default: rules.exclude.yaml beside fintel.toml."),
+    ] = None,
+    folder: Folder = None,
+    config: ConfigFile = None,
+    as_json: AsJson = False,
+) -> None:
     """Find what is wrong with rules: each finding with file, line, column and the nearest valid name.
 
-    Exit code 1 when there are errors.
+    Exit code 1 when a finding is open. A warning that may stand is excluded with a reason; an error cannot be.
     """
     with errors_explained():
-        from fintel.errors import Severity
+        from fintel.errors import RuleError, did_you_mean
         from fintel.rules.checks import check as find
+        from fintel.rules.checks_logic import logic_findings
+        from fintel.rules.exclusions import review
 
+        form = "json" if as_json else form
+        if form not in FORMATS:
+            raise RuleError(f"no format '{form}'", hint=did_you_mean(form, FORMATS) or f"one of: {', '.join(FORMATS)}")
         library, loading = library_of(config, folder)
-        found = (*loading, *(d for d in find(library.with_components(choose(library, chosen))) if d not in loading))
-        if as_json:
-            print_json([d.as_dict() for d in found])
+        rules = choose(library, chosen)
+        looked_at = library.with_components(rules)
+        found = list(dict.fromkeys([*loading, *find(looked_at), *logic_findings(library, looked_at.rules)]))
+        faults, known = _exclusions(exclusions, folder, config)
+        reviewed = review(found, known, today=date.today(), whole=rules if chosen else None)
+        opened = (*faults, *reviewed.open)
+        if form == "text":
+            print_diagnostics(opened, to=out())
+        elif form == "json":
+            print_json([{**d.as_dict(), "excluded": why} for d, why in _told(opened, reviewed)])
         else:
-            print_diagnostics(found, to=out())
-        errors = sum(d.severity is Severity.ERROR for d in found)
-        say(f"{len(library.rules)} rules, {errors} errors, {len(found) - errors} other findings")
-        if errors:
+            from fintel.bench.sarif import log
+
+            print_json(log(opened, reviewed.excluded, root=Path.cwd()))
+        errors = sum(d.severity is Severity.ERROR for d in opened)
+        say(
+            f"{len(library.rules)} rules, {errors} errors, {len(opened) - errors} warnings, "
+            f"{len(reviewed.excluded)} excluded"
+        )
+        if opened:
             raise typer.Exit(1)
+
+
+def _told(opened: Sequence[Diagnostic], reviewed: Reviewed) -> Iterator[tuple[Diagnostic, str | None]]:
+    yield from ((d, None) for d in opened)
+    yield from ((d, exclusion.reason) for d, exclusion in reviewed.excluded)
+
+
+def _exclusions(
+    file: Path | None, folder: Path | None, config: Path | None
+) -> tuple[tuple[Diagnostic, ...], tuple[Exclusion, ...]]:
+    """What may stand, by the shipped packs, a folder of packs and the user; and what is wrong with these files.
+
+    Raises
+    ------
+    RuleError: the file that was asked for is not there.
+    """
+    from fintel.config import find
+    from fintel.errors import RuleError
+    from fintel.rules.exclusions import FILE_NAME, read_exclusions
+    from fintel.rules.loader import packs_folder
+    from fintel.rules.source import Findings
+
+    if file is not None and not file.is_file():
+        raise RuleError(f"there is no {file}", hint="exclude: [{rule: pack/*, code: R056, reason: …}]")
+    settings = config or find()
+    own = file or (settings.parent / FILE_NAME if settings is not None else Path(FILE_NAME))
+    files = [packs_folder() / FILE_NAME, *([folder / FILE_NAME] if folder is not None else []), own]
+    findings = Findings()
+    known = [
+        e
+        for path in dict.fromkeys(p.resolve() for p in files)
+        if path.is_file()
+        for e in read_exclusions(path, findings)
+    ]
+    return tuple(findings.items), tuple(known)
 
 
 def run_tests(

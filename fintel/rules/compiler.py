@@ -176,14 +176,14 @@ def _flag(mention: tuple[str, str]) -> Flag:
     return Flag(*mention, alias=mention_column(*mention))
 
 
-def _decisive(part: Part) -> frozenset[str]:
+def decisive_columns(part: Part) -> frozenset[str]:
     """Columns that leave a condition undecided when they are empty: not those that it gives a value for."""
     if part.operator in ("is null", "is not null"):
         return frozenset()
     if part.operator == "coalesce" and part.parts[-1].literal is not None:
         return frozenset()
     own = frozenset() if part.name is None else frozenset((part.name,))
-    return own.union(*(_decisive(p) for p in part.parts))
+    return own.union(*(decisive_columns(p) for p in part.parts))
 
 
 def _filled(column: str) -> Atom:
@@ -312,7 +312,7 @@ class _Compiler:
             conditions=self.conditions, location=self.rule.place(part),
         )  # fmt: skip
         self.needs.mentions.update(expression.mentions)
-        self.reads[part] = {c: masks.add(_filled(c)) for c in sorted(_decisive(expression.part))}
+        self.reads[part] = {c: masks.add(_filled(c)) for c in sorted(decisive_columns(expression.part))}
         self.filters[part] = masks.add(formula_of(expression.part))
         return self.filters[part]
 
