@@ -20,6 +20,10 @@ from fintel.rules.model import Correlation, Rule
 from fintel.rules.wording import fill, number_in_words, parameter_in_words
 
 
+#: Components whose own reasons stand in a correlation's.
+_TOLD = 2
+
+
 @dataclass(frozen=True)
 class Findings:
     """Episodes, clauses and evidence of rules, as ``domain.schema`` has them."""
@@ -183,6 +187,9 @@ def _findings(
         first=pl.col("episode_id").first(),
         components=pl.col("component").unique(maintain_order=True),
     )
+    own = inside.sort("number", "strength", "episode_id", descending=[False, True, False])
+    own = own.unique(["number", "component"], keep="first", maintain_order=True)
+    told = dict(own.group_by("number", maintain_order=True).agg(pl.col("theirs").head(_TOLD)).iter_rows())
     fixed = {name: parameter_in_words(p) for name, p in rule.parameters.items()}
     ids, reasons = [], []
     for row in episodes.iter_rows(named=True):
@@ -193,7 +200,7 @@ def _findings(
             "any": ", ".join(c for c in row["components"] if c in wanted.any),
             "ordered": ", then ".join(wanted.ordered),
         }
-        reasons.append(fill(rule.reason, fixed | said))
+        reasons.append(f"{fill(rule.reason, fixed | said)}: {'; '.join(told[row['number']])}")
     episodes = episodes.with_columns(
         run_id=pl.lit(""), episode_id=pl.Series(ids, dtype=pl.String), rule_id=pl.lit(rule.id),
         partition="account_id", typology=pl.lit(rule.typology), level=pl.lit(rule.level), peak_at="peak",

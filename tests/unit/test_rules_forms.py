@@ -199,7 +199,7 @@ def test_all_and_any_within_the_span(correlated: Library) -> None:
     found = detect_tables({"transactions": paid(*rows)}, correlated)
     assert subjects(found, "both") == ["a", "d"]
     mine = found.episodes.filter((pl.col("rule_id") == "t/both") & (pl.col("account_id") == "a"))
-    assert mine["reason"].to_list() == ["t/ones with t/twos"]
+    assert mine["reason"].to_list() == ["t/ones with t/twos: 1; 1"]
     clauses = found.clauses.filter(pl.col("episode_id") == mine["episode_id"][0]).sort("clause")
     assert clauses.select("measure", "observed", "threshold").rows() == [
         ("t/ones", 1.0, 1.0),
