@@ -24,7 +24,7 @@ from fintel.rules.across import Across
 from fintel.rules.episodes import find
 from fintel.rules.expression import mention_column
 from fintel.rules.model import Library
-from fintel.rules.prepared import blindness, prepare
+from fintel.rules.prepared import blindness, latest_rates, prepare
 from fintel.rules.restated_rule import Restatement, restate
 from fintel.rules.restatement import windows_sql_of
 from fintel.rules.runner import detect_tables
@@ -131,7 +131,10 @@ def alone(given: argparse.Namespace, clock: Clock) -> dict[str, Any]:
 def sql(given: argparse.Namespace, clock: Clock) -> dict[str, Any]:
     """DuckDB: entries into a table once, then one query a rule; hits are kept as tables."""
     library = library_of(given)
-    restated = {r.id: restate(r, library, base_currency=BASE) for r in library.rules if r.correlation is None}
+    with Lake.open(Path(given.lake)) as lake:
+        rates = latest_rates(canonical_tables(lake), BASE, last_moment(lake))
+    plain = [r for r in library.rules if r.correlation is None]
+    restated = {r.id: restate(r, library, base_currency=BASE, rates=rates) for r in plain}
     connection = duckdb.connect()
     connection.execute(f"set memory_limit = '{given.memory}GB'; set temp_directory = '{Path(given.out).parent}'")
     connection.execute("set preserve_insertion_order = false")
@@ -144,7 +147,7 @@ def sql(given: argparse.Namespace, clock: Clock) -> dict[str, Any]:
     by_rule = {}
     wanted = [r for r in library.rules if given.correlations or r.correlation is None]
     for number, rule in enumerate(wanted):
-        query = windows_sql_of(rule, library, base_currency=BASE).rpartition("order by")[0]
+        query = windows_sql_of(rule, library, base_currency=BASE, rates=rates).rpartition("order by")[0]
         query = re.sub(rf"\"({'|'.join(hashed)})\" <> ''", r'"\1" is not null', query)
         stop = threading.Timer(given.each, connection.interrupt)
         begun, stopped = (time.perf_counter(), time.process_time()), ""
