@@ -7,7 +7,7 @@ comparison whose sides cannot meet is never true, and nothing here cries wolf.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from fintel.rules.model import Rule
@@ -142,26 +142,26 @@ def comparisons(part: Part) -> Iterator[tuple[Part, str, Part]]:
 
 
 def never(part: Part, of: BoundsOf) -> tuple[Part, str] | None:
-    """Why a condition can never hold, and the piece that says so; None where it can.
+    """Why a condition can never hold, and the piece that says so; None where it may.
 
-    ``or`` never holds where none of its parts can.
+    Of what ``or`` joins, each is seen beside what must hold with it.
     """
-    found = _contradiction(part, of)
+    found = _contradiction([part], of)
     if found is not None:
         return found
-    for piece in conjuncts(part):
-        if piece.operator == "or":
-            reasons = [never(p, of) for p in piece.parts]
-            if all(r is not None for r in reasons):
-                return piece, "none of what 'or' joins can hold"
+    pieces = list(conjuncts(part))
+    for piece in pieces:
+        others = [p for p in pieces if p is not piece]
+        if piece.operator == "or" and all(_contradiction([*others, p], of) is not None for p in piece.parts):
+            return piece, "none of what 'or' joins can hold here"
     return None
 
 
-def _contradiction(part: Part, of: BoundsOf) -> tuple[Part, str] | None:
+def _contradiction(joined: Sequence[Part], of: BoundsOf) -> tuple[Part, str] | None:
     narrowed: dict[str, Bounds] = {}
     open_low: dict[str, bool] = {}
     open_high: dict[str, bool] = {}
-    for left, sign, right in comparisons(part):
+    for left, sign, right in (found for part in joined for found in comparisons(part)):
         a, b = bounds(left, of), bounds(right, of)
         if not _can_hold(a, sign, b):
             return left, f"it lies within {_words(a)}, and what it is compared with within {_words(b)}"
@@ -179,7 +179,7 @@ def _contradiction(part: Part, of: BoundsOf) -> tuple[Part, str] | None:
             is_open = open_low.get(name, False) or open_high.get(name, False)
             if after.low > after.high or (after.low == after.high and is_open and math.isfinite(after.low)):
                 return value, f"'{name}' would have to be more and less at once"
-    return _texts_that_differ(part)
+    return _texts_that_differ(joined)
 
 
 def _limit(sign: str, limit: Bounds) -> Bounds:
@@ -209,10 +209,10 @@ def _words(found: Bounds) -> str:
     return f"{found.low:g} to {found.high:g}"
 
 
-def _texts_that_differ(part: Part) -> tuple[Part, str] | None:
+def _texts_that_differ(joined: Sequence[Part]) -> tuple[Part, str] | None:
     """``x = 'a' and x in ('b', 'c')``."""
     allowed: dict[str, frozenset[str]] = {}
-    for piece in conjuncts(part):
+    for piece in (found for part in joined for found in conjuncts(part)):
         found = _allowed(piece)
         if found is None:
             continue
