@@ -128,6 +128,23 @@ def test_known_pairs():
         ("a b c", "abc", True),
         ("a b", "ab", False),
         ("school\nfees", "school fees", True),
+        ("sch.ool fees", "school fees", True),
+        ("t.ax", "tax", False),  # an abbreviation has points as well
+        ("s\U0001f34ec\U0001f34eh\U0001f34eo\U0001f34eo\U0001f34el", "school", True),
+        ("s \U0001f34e c \U0001f34e h \U0001f34e o o l", "school", True),
+        ("c\U0001f355p", "cp", False),
+        ("school \U0001f34e fees", "school fees", True),
+        ("hi\u2764\ufe0fmum", "hi", True),
+        ("s\u0441h\u043e\u043el", "school", True),
+        ("\u0441\u043e\u0440", "cop", False),  # a Russian word
+        ("sccchooool feees", "school fees", True),
+        ("taxxxx", "tax", True),
+        ("schol", "school", False),
+        ("hmmm schol", "school", False),  # only a word with repeated letters is read without them
+        ("looong", "long", True),
+        ("xxx", "x", False),
+        ("5\u0441h\U0001f34e0\u043elll", "school", True),
+        ("s@ $ahod", "sa sahod", True),
         ("", "cp", False),
         (None, "cp", None),
     ]  # fmt: skip
