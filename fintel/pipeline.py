@@ -11,7 +11,7 @@ import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -30,12 +30,14 @@ from fintel.feeds.mapping import Mapping as FeedMapping
 from fintel.feeds.rates import convert
 from fintel.feeds.reading import read, select
 from fintel.models.learned import Learned
-from fintel.ranking import rank
+from fintel.ranking import mark_suppressed, rank
 from fintel.reports.bundle import DraftFiles, write_draft
 from fintel.reports.draft import build_case
 from fintel.rules import loader
+from fintel.rules.local_filters import FOLDER, LocalFilters, read_local_filters
 from fintel.rules.model import Library
 from fintel.rules.runner import detect_tables
+from fintel.rules.suppressed import suppressed_episodes
 from fintel.store.lake import Lake
 
 #: stage, how far, of how much (0 = unknown)
@@ -192,6 +194,18 @@ def load_library(settings: Settings, home: Path | None = None) -> tuple[Library,
     return loader.load(folders, local_lists=local if local.is_dir() else None)
 
 
+def load_local_filters(
+    settings: Settings, library: Library, home: Path | None = None, today: date | None = None
+) -> tuple[LocalFilters, tuple[Diagnostic, ...]]:
+    """Filters and suppressions beside ``fintel.toml``: what is in effect today, and what is wrong with the rest."""
+    return read_local_filters((home or settings.lake.parent) / FOLDER, library, today or datetime.now(UTC).date())
+
+
+def current_rules(library: Library) -> Library:
+    """The library without rules that are deprecated: they run only when they are named."""
+    return library.only([r.id for r in library.rules if r.status != "deprecated"])
+
+
 def canonical_tables(lake: Lake) -> dict[str, pl.LazyFrame]:
     """Lazy frames of every canonical table of a lake."""
     return {table.name: lake.scan(table.name) for table in CANONICAL}
@@ -216,19 +230,23 @@ def detect(
     library: Library,
     *,
     as_of: datetime | None = None,
+    local: LocalFilters | None = None,
     learned: Callable[[dict[str, pl.LazyFrame], datetime, pl.DataFrame], tuple[str, Learned]] | None = None,
     diagnostics: tuple[Diagnostic, ...] = (),
     progress: Progress = silent,
 ) -> Summary:
-    """Run rules, rank accounts, freeze the run.
+    """Run the rules that are not deprecated, rank accounts, freeze the run.
 
     Parameters
     ----------
     as_of: the run sees nothing later; default is the latest payment.
+    local: filters that narrow rules, and suppressions that mark what they find (``load_local_filters``).
     learned: called with tables, moment and episodes; gives a model's id and its part of the score.
     """
     watch = _Stopwatch()
     moment = as_of or last_moment(lake)
+    local = local or LocalFilters()
+    library = local.filtered(current_rules(library))
     require_current_amounts(lake, settings)
     tables = canonical_tables(lake)
     found = detect_tables(
@@ -238,10 +256,15 @@ def detect(
     watch.lap("rules")
     model_id, part = learned(tables, moment, found.episodes) if learned else (None, None)
     watch.lap("model")
-    inputs = _inputs(lake, settings, library, moment, model_id)
+    inputs = {**_inputs(lake, settings, library, moment, model_id), "local": local.record}
     run_id = _digest(inputs)
     accounts = lake.scan("accounts").select("account_id", "party_id", "holding").collect(engine="streaming")
     ranking = rank(found.episodes, accounts, run_id=run_id, prior=settings.ranking.prior, learned=part)
+    if local.suppressions:
+        marked = suppressed_episodes(
+            found.episodes, found.clauses, found.evidence, accounts, tables["transactions"], local.suppressions
+        )
+        ranking = mark_suppressed(ranking, found.episodes, marked)
     watch.lap("ranking")
     frames = {
         "rule_results": found.rule_results, "episodes": found.episodes,

@@ -182,6 +182,44 @@ def _alerts(
     return fit(ranked.with_columns(alert_id=pl.Series(ids, dtype=pl.String)), ALERTS)
 
 
+def mark_suppressed(ranking: Ranking, episodes: pl.DataFrame, suppressed: pl.DataFrame) -> Ranking:
+    """The same ranking with what is suppressed marked; scores and ranks stay as they are.
+
+    A reason is suppressed if every episode of its rule on the account is; an account, if every rule that
+    found it is, and a model does not speak against it in sum.
+
+    Parameters
+    ----------
+    suppressed: ``episode_id, suppressed`` (in words, why), one row an episode.
+    """
+    if suppressed.is_empty():
+        return ranking
+    told = (
+        episodes.join(suppressed, on="episode_id", how="left", maintain_order="left")
+        .group_by("account_id", name="rule_id")
+        .agg(whole=pl.col("suppressed").is_not_null().all(), why=pl.col("suppressed").drop_nulls().first())
+        .filter("whole")
+        .select("account_id", "name", "why", origin=pl.lit("rule"))
+    )
+    marked = ranking.reasons.join(told, on=["account_id", "name", "origin"], how="left", maintain_order="left")
+    reasons = marked.with_columns(suppressed="why").drop("why")
+    by_rule = pl.col("origin") == "rule"
+    open_ = (by_rule & pl.col("suppressed").is_null()).any() | (pl.col("bits").filter(~by_rule).sum() > 0)
+    why = (
+        reasons.group_by("account_id", maintain_order=True)
+        .agg(open=open_, why=pl.col("suppressed").drop_nulls().unique(maintain_order=True).str.join("; "))
+        .filter(~pl.col("open") & (pl.col("why") != ""))
+        .select("account_id", "why")
+    )
+    alerts = ranking.alerts.join(why, on="account_id", how="left", maintain_order="left")
+    return Ranking(fit(alerts.with_columns(suppressed="why").drop("why"), ALERTS), fit(reasons, REASONS))
+
+
+def unsuppressed(alerts: pl.DataFrame) -> pl.DataFrame:
+    """Alerts without those that somebody has looked into and suppressed until a day."""
+    return alerts.filter(pl.col("suppressed").is_null())
+
+
 def alert_id(run_id: str, account_id: str) -> str:
     """Twelve hex digits that name an alert of a run."""
     return hashlib.blake2b(f"{run_id}\x1f{account_id}".encode(), digest_size=6).hexdigest()

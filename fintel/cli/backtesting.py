@@ -47,6 +47,9 @@ def backtest(
     alone: Annotated[
         bool, typer.Option("--alone", help="Run the chosen rules only: faster, overlap among themselves.")
     ] = False,
+    shared: Annotated[
+        bool, typer.Option("--shared", help="Take rules as they are shared, not as filters.local/ narrows them.")
+    ] = False,
     page: Annotated[Path | None, typer.Option("--html", help="Write a page with a picture here.")] = None,
     record: Annotated[Path | None, typer.Option("--record", help="Write the record that promote reads here.")] = None,
     folder: Folder = None,
@@ -74,7 +77,7 @@ def backtest(
         _check_target(page, ".html")
         _check_target(record, ".json")
         settings = settings_of(config, lake)
-        library, wanted = library_and_rules(settings, folder, chosen, alone=alone)
+        library, wanted = library_and_rules(settings, folder, chosen, alone=alone, shared=shared)
         with Lake.open(settings.lake) as store, progress() as show:
             require_current_amounts(store, settings)
             tables = canonical_tables(store)
@@ -102,14 +105,20 @@ def backtest(
 
 
 def library_and_rules(
-    settings: Settings, folder: Path | None, chosen: list[str] | None, *, alone: bool
+    settings: Settings, folder: Path | None, chosen: list[str] | None, *, alone: bool, shared: bool
 ) -> tuple[Library, tuple[str, ...]]:
-    """What to run and what to judge: of packs, the rules that are not deprecated."""
-    from fintel.pipeline import load_library
+    """What to run and what to judge: of packs, the rules that are not deprecated; narrowed by local filters."""
+    from fintel.pipeline import load_library, load_local_filters
 
     if folder is not None:
         settings = settings.model_copy(update={"packs": (*settings.packs, folder.resolve())})
     library, found = load_library(settings)
+    if not shared:
+        local, wrong = load_local_filters(settings, library)
+        found += wrong
+        library = local.filtered(library)
+        if local.narrowed:
+            say(f"{len(local.narrowed):,} rules are narrowed by filters.local/ (--shared takes them as they are)")
     print_diagnostics(found)
     current = {r.id for r in library.rules if r.status != "deprecated"}
     wanted = tuple(r for r in choose(library, chosen) if r in current or r in (chosen or ()))

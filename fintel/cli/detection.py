@@ -36,6 +36,9 @@ if TYPE_CHECKING:
 
 Budget = Annotated[int | None, typer.Option("--budget", "-n", min=1, help="Alerts to show; default: the settings'.")]
 External = Annotated[bool, typer.Option("--external", help="Rank accounts at other institutions too.")]
+Suppressed = Annotated[
+    bool, typer.Option("--suppressed", help="Show accounts too that filters.local/ leaves out of the queue.")
+]
 ModelId = Annotated[
     str | None,
     typer.Option("--model", help="Model to score with: an id, 'champion', or 'none'. Default: champion if any."),
@@ -45,13 +48,14 @@ ModelId = Annotated[
 def _detect(store: Lake, settings: Settings, as_of: str | None, model: str | None) -> Summary:
     from fintel.cli.modelling import learned_part
     from fintel.pipeline import detect as run_detection
-    from fintel.pipeline import load_library
+    from fintel.pipeline import load_library, load_local_filters
 
     library, found = load_library(settings)
+    local, wrong = load_local_filters(settings, library)
     with progress() as show:
         return run_detection(
-            store, settings, library, as_of=moment(as_of),
-            learned=learned_part(store, settings, model), diagnostics=found, progress=show,
+            store, settings, library, as_of=moment(as_of), local=local,
+            learned=learned_part(store, settings, model), diagnostics=(*found, *wrong), progress=show,
         )  # fmt: skip
 
 
@@ -72,9 +76,12 @@ def _show_rules(results: pl.DataFrame) -> None:
     print_table("rules", columns, rows, right=columns[2:7])
 
 
-def _queue(alerts: pl.DataFrame, settings: Settings, budget: int | None, external: bool) -> pl.DataFrame:
-    from fintel.ranking import queue
+def _queue(
+    alerts: pl.DataFrame, settings: Settings, budget: int | None, external: bool, suppressed: bool = False
+) -> pl.DataFrame:
+    from fintel.ranking import queue, unsuppressed
 
+    alerts = alerts if suppressed else unsuppressed(alerts)
     holdings = ("own", "external") if external or settings.ranking.include_external else ("own",)
     return queue(alerts, budget=budget or settings.ranking.budget, holdings=holdings)
 
@@ -83,7 +90,9 @@ def _show_queue(shown: pl.DataFrame) -> None:
     if shown.is_empty():
         say("no account has a reason; fintel detect shows how each rule fared and which fields are missing")
         return
-    columns = ("rank", "account_id", "score", "typologies", "summary")
+    columns = ["rank", "account_id", "score", "typologies", "summary"]
+    if shown["suppressed"].null_count() < shown.height:
+        columns.append("suppressed")
     title = f"ranked accounts (score in bits: 0 is even odds, everybody starts at {shown['prior'][0]:.2f})"
     print_table(title, columns, shown.select(columns).iter_rows(), right=("rank", "score"))
 
@@ -118,6 +127,7 @@ def detect(
 def rank(
     budget: Budget = None,
     external: External = False,
+    suppressed: Suppressed = False,
     run: RunId = None,
     config: ConfigFile = None,
     lake: LakeFolder = None,
@@ -136,13 +146,15 @@ def rank(
         settings = settings_of(config, lake)
         with Lake.open(settings.lake) as store:
             alerts = store.run_table(run or latest_run_id(store), "alerts").collect()
-        shown = _queue(alerts, settings, budget, external)
+        shown = _queue(alerts, settings, budget, external, suppressed)
         if as_json:
             print_json(shown.to_dicts())
             return
         _show_queue(shown)
         outside = alerts.filter(alerts["holding"] == "external").height
+        left_out = alerts["suppressed"].count()
         more = f"; {outside:,} of them at other institutions (--external)" if outside and not external else ""
+        more += f"; {left_out:,} suppressed (--suppressed)" if left_out and not suppressed else ""
         say(f"{shown.height:,} of {alerts.height:,} accounts with a reason{more}")
 
 
@@ -191,11 +203,16 @@ def explain(
         if as_json:
             return
         tell(f"rank {alert['rank']}: {alert['account_id']}")
+        if alert["suppressed"]:
+            tell(f"left out of the queue: {alert['suppressed']}")
         text = waterfall_text(alert["prior"], reasons, alert["score"], width=max(60, min(out().width, 110)))
         tell(text)
+        quiet = {(r["origin"], r["name"]): r["suppressed"] for r in rows.reasons.to_dicts() if r["suppressed"]}
         for reason in reasons:
             damped = f" (of {reason.bits_full:+.2f}, one of several {reason.typology})" if reason.damping < 1 else ""
             tell(f"{reason.bits:+.2f}{damped}  {reason.name}: {reason.text}")
+            if (reason.origin, reason.name) in quiet:
+                tell(f"       suppressed: {quiet[reason.origin, reason.name]}")
         _show_clauses(rows)
 
 

@@ -13,6 +13,7 @@ from fintel.cli import (
     detection,
     explaining,
     feed,
+    filters,
     modelling,
     promoting,
     proving,
@@ -66,5 +67,6 @@ tuning.register(rules.app)
 rules.app.command("sql")(restating.sql)
 backtesting.register(rules.app)
 promoting.register(rules.app)
+filters.register(rules.app)
 explaining.register(rules.app)
 app.add_typer(rules.app, name="rules")

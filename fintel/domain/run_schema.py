@@ -109,6 +109,7 @@ ALERTS = Table(
         _c("first_at", Type.TIMESTAMP, "Start of the earliest episode"),
         _c("last_at", Type.TIMESTAMP, "End of the latest episode"),
         _c("summary", Type.STRING, "The strongest reason, in words", required=True),
+        _c("suppressed", Type.STRING, "Why it is left out of the queue, by whom and until when; empty if it is not"),
     ),
 )
 
@@ -128,6 +129,7 @@ REASONS = Table(
         _c("damping", Type.FLOAT, "Factor for being one of several in a family", required=True),
         _c("bits", Type.FLOAT, "What it adds to the score", required=True, unit="bits"),
         _c("text", Type.STRING, "In words", required=True),
+        _c("suppressed", Type.STRING, "Why it needs no look, by whom and until when; empty if it does"),
     ),
 )
 

@@ -32,8 +32,9 @@ PATIENCE_SECONDS = 1.0
 FORMAT = "fintel lake"
 VERSION = "1"
 #: Fingerprints of tables that lacked nothing but optional columns: such lakes are read, those columns empty.
-#: Made before payments and parties had coordinates, and payments ``ip_country`` and ``relationship``.
-EARLIER = ("a3b9dc4e53741636",)
+#: Made before payments and parties had coordinates, and payments ``ip_country`` and ``relationship``;
+#: before alerts and reasons could be suppressed.
+EARLIER = ("a3b9dc4e53741636", "276d4b68d9dd6f55")
 #: A catalogue under construction; becomes ``FILE_NAME`` in one step.
 MAKING = re.compile(re.escape(FILE_NAME) + r"\.new-[0-9]+(?:\.wal)?")
 
