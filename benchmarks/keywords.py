@@ -92,8 +92,8 @@ def page(found: list[Trick], fresh: list[Trick], innocent: int) -> str:
         "Made by `python benchmarks/keywords.py` on `tests/data/keyword_texts.yaml`: words of neutral published "
         "purposes (school, medical, wages, fees, rent, loans) disguised by a seeded generator, and innocent payment "
         "texts in several languages, chosen to come near: look-alike words, names, codes, invoice numbers. All shipped "
-        "lists of words are looked for at once. Intervals are of 95 %. A test holds recall at 0.97 and precision at 0.98 "
-        "of each trick, and false alarms at 2 % of the innocent texts.",
+        "lists of words are looked for at once. Intervals are of 95 %. A test holds recall at 0.97, precision at 0.98 "
+        "of each trick and false alarms at 2 % of the innocent texts.",
         "",
         "**Recall**: disguised terms that were found. **Precision**: of the lists found in the texts, those that the "
         "undisguised text names. The matcher was mended while the stored texts were looked at; *fresh* are "
