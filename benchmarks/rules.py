@@ -6,9 +6,8 @@
 Each contender runs alone in a process of its own, one after the other: on a machine that others use too, ratios
 within a run say more than seconds. fintel starts from the lake and ends with episodes, clauses and evidence. DuckDB
 is given more: entries ready made, words looked for already, ids as 64-bit hashes; it ends with the hits. Its
-queries are those of ``fintel rules sql --form windows``, one a rule; a correlation, which is written from the episodes
-of its components, is left to ``--correlations``. A query that takes longer than ``--each`` seconds is stopped
-and counted with that.
+queries are those of ``fintel rules sql --form windows``, one a rule. A query that takes longer than ``--each``
+seconds is stopped and counted with that.
 """
 
 from __future__ import annotations
@@ -50,7 +49,6 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, help="keep the data here; default: a folder that goes at the end")
     parser.add_argument("--only", default=",".join(ORDER), help=f"of {', '.join(ORDER)}")
     parser.add_argument("--rules", default="", help="only rules whose id contains this")
-    parser.add_argument("--correlations", action="store_true", help="DuckDB also answers correlations")
     parser.add_argument("--threads", type=int, default=0, help="0 is one a core")
     parser.add_argument("--memory", type=int, default=10, help="DuckDB's memory limit in GB")
     parser.add_argument("--each", type=float, default=60, help="seconds after which one query is stopped")
@@ -81,7 +79,6 @@ def _all(given: argparse.Namespace, folder: Path, wanted: list[str]) -> dict[str
             arguments = [
                 name, "--lake", str(store), "--entries", str(table), "--threads", str(given.threads),
                 "--memory", str(given.memory), "--each", str(given.each), "--rules", given.rules,
-                *(["--correlations"] if given.correlations else []),
             ]  # fmt: skip
             outcomes.append(run(name, HERE / "rules_contenders.py", arguments, given.timeout))
     return {"cores": os.cpu_count(), "payments": given.payments, "outcomes": [o.as_dict() for o in outcomes]}
@@ -130,8 +127,9 @@ def report(measured: dict[str, Any]) -> str:
             mine, sql = alone.get(rule, {}).get("processor_seconds"), theirs[rule]
             least = ">" if sql["stopped"] else ""
             times = f"{least}{sql['processor_seconds'] / mine:.0f}" if mine else ""
+            hits = f"{ours[rule]['hits']:,}" if ours[rule]["outcome"] == "evaluated" else "cannot tell"
             lines.append(
-                f"| {rule} | {ours[rule]['hits']:,} | {'cannot tell' if mine is None else f'{mine:.2f}'} "
+                f"| {rule} | {hits} | {'' if mine is None else f'{mine:.2f}'} "
                 f"| {least}{sql['processor_seconds']:.2f} | {times} | {least}{sql['seconds']:.2f} |"
             )
     return "\n".join(lines)

@@ -145,8 +145,7 @@ def sql(given: argparse.Namespace, clock: Clock) -> dict[str, Any]:
         columns = _columns(restated, hashed)
         connection.execute(f"create table entries as select {columns} from read_parquet('{given.entries}')")
     by_rule = {}
-    wanted = [r for r in library.rules if given.correlations or r.correlation is None]
-    for number, rule in enumerate(wanted):
+    for number, rule in enumerate(library.rules):
         query = windows_sql_of(rule, library, base_currency=BASE, rates=rates).rpartition("order by")[0]
         query = re.sub(rf"\"({'|'.join(hashed)})\" <> ''", r'"\1" is not null', query)
         stop = threading.Timer(given.each, connection.interrupt)
@@ -199,7 +198,6 @@ def main() -> None:
     parser.add_argument("--lake", required=True)
     parser.add_argument("--entries", required=True)
     parser.add_argument("--rules", default="")
-    parser.add_argument("--correlations", action="store_true")
     parser.add_argument("--threads", type=int, default=0)
     parser.add_argument("--memory", type=int, default=10)
     parser.add_argument("--each", type=float, default=60)

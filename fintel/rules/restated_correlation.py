@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from itertools import pairwise
 
 from fintel.rules.model import GROUPS, Correlation, Library, Rule
 from fintel.rules.restated_measures import span_sql
-from fintel.rules.restated_rule import Restatement, count_of, parameters_in_base, restate, with_sql
+from fintel.rules.restated_rule import Ctes, Restatement, count_of, parameters_in_base, restate, with_sql
+from fintel.rules.restated_windows import windows_ctes
 
 
 def components_of(
@@ -22,8 +23,23 @@ def components_of(
     }
 
 
+def by_joins(restated: Restatement) -> Ctes:
+    """Episodes of a component as it is defined."""
+    return [*restated.ctes(), *restated.episode_ctes()]
+
+
+def by_windows(restated: Restatement) -> Ctes:
+    """Episodes of a component with window functions."""
+    return [*windows_ctes(restated), *restated.episode_ctes("booked_at")]
+
+
 def correlation_sql(
-    rule: Rule, library: Library, *, base_currency: str, rates: Mapping[str, float] | None = None
+    rule: Rule,
+    library: Library,
+    *,
+    base_currency: str,
+    rates: Mapping[str, float] | None = None,
+    written: Callable[[Restatement], Ctes] = by_joins,
 ) -> str:
     """The moments at which a correlation holds: account_id, moment, and how many of each group were there.
 
@@ -36,10 +52,7 @@ def correlation_sql(
     components = components_of(rule, library, base_currency=base_currency, rates=rates)
     numbers = {name: number for number, name in enumerate(components, start=1)}
     ctes = [
-        (
-            f"component_{numbers[name]}",
-            f"-- {name}\n{with_sql([*r.ctes(), *r.episode_ctes()])}\nselect account_id, peak_at\nfrom episode",
-        )
+        (f"component_{numbers[name]}", f"-- {name}\n{with_sql(written(r))}\nselect account_id, peak_at\nfrom episode")
         for name, r in components.items()
     ]
     if wanted.across:

@@ -115,10 +115,10 @@ class Restatement:
         joins = [f"  left join m_{name} on m_{name}.entry_id = a.entry_id" for name in self.rule.observables]
         return "\n".join([f"select {', '.join(shown)}", "from anchor a", *joins])
 
-    def episode_ctes(self) -> Ctes:
+    def episode_ctes(self, position: str = "position") -> Ctes:
         """From ``measured`` to ``episode``: hits of one account and partition, each of which reaches the hit before.
 
-        ``peak_at``: when it was furthest past its thresholds, the first time.
+        ``peak_at``: when it was furthest past its thresholds, the first time. ``position``: what orders entries.
         """
         keys = ", ".join(dict.fromkeys(("account_id", *self.rule.per)))
         reach = span_sql(reach_of(self.rule))
@@ -126,12 +126,12 @@ class Restatement:
             f"select *, {self.excess} as excess,",
             f"  coalesce(booked_at - {reach} > lag(booked_at) over in_order, true) as begins",
             f"from measured\nwhere {self.when}",
-            f"window in_order as (partition by {keys} order by position)",
+            f"window in_order as (partition by {keys} order by {position})",
         ]
-        numbered = f"select *, count_if(begins) over (partition by {keys} order by position) as number\nfrom hit"
+        numbered = f"select *, count_if(begins) over (partition by {keys} order by {position}) as number\nfrom hit"
         joined = [
             f"select {keys}, min(booked_at) - {reach} as started_at, max(booked_at) as ended_at,",
-            "  first(booked_at order by excess desc, position) as peak_at, count(*) as hits",
+            f"  first(booked_at order by excess desc, {position}) as peak_at, count(*) as hits",
             "from numbered_hit",
             f"group by {keys}, number",
         ]

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from fintel.rules.model import Library, Rule
-from fintel.rules.restated_correlation import components_of, correlation_sql
+from fintel.rules.restated_correlation import by_windows, components_of, correlation_sql
 from fintel.rules.restated_rule import restate
 from fintel.rules.restated_windows import windows_sql
 
@@ -45,10 +45,10 @@ def windows_sql_of(
 ) -> str:
     """The same with SQL window functions, for large tables; equal where instants of a partition differ.
 
-    A correlation is always written out from the episodes of its components. Raises as ``sql_of``.
+    Raises as ``sql_of``.
     """
     if rule.correlation is not None:
-        return correlation_sql(rule, library, base_currency=base_currency, rates=rates)
+        return correlation_sql(rule, library, base_currency=base_currency, rates=rates, written=by_windows)
     return windows_sql(restate(rule, library, base_currency=base_currency, rates=rates))
 
 
