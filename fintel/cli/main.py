@@ -22,6 +22,7 @@ from fintel.cli import (
     rules,
     setup,
     tuning,
+    writing,
 )
 
 app = typer.Typer(
@@ -62,6 +63,7 @@ reporting.register(app)
 modelling.register(app)
 app.add_typer(feed.app, name="feed")
 proving.register(rules.app)
+writing.register(rules.app)
 bench.register(rules.app)
 tuning.register(rules.app)
 rules.app.command("sql")(restating.sql)

@@ -45,7 +45,7 @@ ENTRY_KEYS = (
     *(f"account_{s}" for s in _SIDES),
     *(f"counterparty_{s}" for s in _SIDES),
 )
-_CASE_KEYS = (
+CASE_KEYS = (
     "name", "near_miss", "base", "rates", "defaults", "accounts", "parties", "identifiers", "intel", "entries",
     "expect", "note",
 )  # fmt: skip
@@ -130,7 +130,7 @@ class _Builder:
 
     def build(self) -> Case:
         fields = self.fields
-        fields.check(_CASE_KEYS, ("name", "entries", "expect"))
+        fields.check(CASE_KEYS, ("name", "entries", "expect"))
         base = fields.text("base", self.top.text("base", "USD"))
         rates = {base: Decimal(1)} | self._rates()
         payments = [self._payment(n, row, rates, base) for n, row in enumerate(self._entries(), start=1)]

@@ -13,16 +13,8 @@ from fintel.errors import Diagnostic, Location, Severity
 from fintel.rules.cases import case_file, load_cases
 from fintel.rules.compiler import decisive_columns
 from fintel.rules.lexer import canonical
-from fintel.rules.model import (
-    AmountList,
-    AnyList,
-    KeywordList,
-    Library,
-    Measure,
-    PatternList,
-    Rule,
-    ValueList,
-)
+from fintel.rules.list_types import AmountList, AnyList, KeywordList, PatternList, ValueList
+from fintel.rules.model import Library, Measure, Rule
 from fintel.rules.reach import column_bounds, conjuncts, directions, measure_bounds, never
 from fintel.rules.reading import Reading, finding, read_expressions
 from fintel.rules.source import Span, bounded

@@ -19,17 +19,17 @@ from fintel.rules.source import Findings, Mapping, Sequence, read
 LIST_NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
 TYPOLOGIES = tuple(t.value for t in Typology)
 _CURRENCY = re.compile(r"[A-Z]{3}")
-_TERM_KEYS = ("term", "language", "category", "source", "grade", "false_positive_risk", "note")
-_AMOUNT_KEYS = ("key", "amount", "unit", "note", "source")
-_PATTERN_KEYS = ("pattern", "name", "source", "grade", "false_positive_risk", "note")
+TERM_KEYS = ("term", "language", "category", "source", "grade", "false_positive_risk", "note")
+AMOUNT_KEYS = ("key", "amount", "unit", "note", "source")
+PATTERN_KEYS = ("pattern", "name", "source", "grade", "false_positive_risk", "note")
 #: What stands in a list of each kind, and whether it is about a column.
-_CONTENT = {
+LIST_CONTENT = {
     "values": ("values", True),
     "amounts": ("values", True),
     "keywords": ("terms", False),
     "patterns": ("patterns", False),
 }
-_INDICATOR_KEYS = tuple(Indicator.__dataclass_fields__)[1:]
+INDICATOR_KEYS = tuple(Indicator.__dataclass_fields__)[1:]
 
 
 @dataclass
@@ -68,12 +68,12 @@ def load_lists(folder: Path, shelf: Shelf, findings: Findings) -> None:
 
 def _load(path: Path, fields: Fields, shelf: Shelf) -> None:
     findings = fields.findings
-    kind = fields.choice("kind", (*_CONTENT, "rates"))
+    kind = fields.choice("kind", (*LIST_CONTENT, "rates"))
     before = len(findings.items)
     if kind == "rates":
         _load_rates(fields, shelf)
         return
-    content, about_column = _CONTENT.get(kind, ("values", True))
+    content, about_column = LIST_CONTENT.get(kind, ("values", True))
     column = ("column",) if about_column else ()
     fields.check(("name", "kind", *column, "description", "source", content), ("name", "kind", *column, content))
     name = fields.text("name")
@@ -115,7 +115,7 @@ def _items(fields: Fields, name: str, like: str) -> Iterator[Fields]:
 def _amounts(fields: Fields, name: str) -> AmountList:
     amounts: dict[str, Amount] = {}
     for entry in _items(fields, "values", "{key: US, amount: 10000, unit: USD}"):
-        if not entry.check(_AMOUNT_KEYS, ("key", "amount")):
+        if not entry.check(AMOUNT_KEYS, ("key", "amount")):
             continue
         key, amount = entry.text("key"), entry.number("amount")
         if key in amounts:
@@ -130,9 +130,9 @@ def _amounts(fields: Fields, name: str) -> AmountList:
 def _patterns(fields: Fields, name: str) -> PatternList:
     patterns: list[Pattern] = []
     for entry in _items(fields, "patterns", "{pattern: …, name: …, source: …}"):
-        if not entry.check(_PATTERN_KEYS, ("pattern",)):
+        if not entry.check(PATTERN_KEYS, ("pattern",)):
             continue
-        found = Pattern(*(entry.text(key) for key in _PATTERN_KEYS[:-1]))
+        found = Pattern(*(entry.text(key) for key in PATTERN_KEYS[:-1]))
         fault = pattern_fault(found.pattern)
         if fault:
             fields.findings.add("R074", f"no pattern that can be looked for: {fault}", entry.span("pattern"))
@@ -143,9 +143,9 @@ def _patterns(fields: Fields, name: str) -> PatternList:
 
 def _keywords(fields: Fields, name: str) -> KeywordList:
     terms = tuple(
-        Term(*(entry.text(key) for key in _TERM_KEYS[:-1]))
+        Term(*(entry.text(key) for key in TERM_KEYS[:-1]))
         for entry in _items(fields, "terms", "{term: …, language: …, source: …}")
-        if entry.check(_TERM_KEYS, ("term",))
+        if entry.check(TERM_KEYS, ("term",))
     )
     found = KeywordList(name, terms, fields.text("description"), fields.text("source"))
     for term in unmatchable(found):
@@ -203,9 +203,9 @@ def load_indicators(path: Path, findings: Findings) -> dict[str, Indicator]:
             continue
         fields = Fields(value, findings)
         before = len(findings.items)
-        fields.check(_INDICATOR_KEYS, ("typology", "issuer", "document", "text"))
+        fields.check(INDICATOR_KEYS, ("typology", "issuer", "document", "text"))
         typology = fields.choice("typology", TYPOLOGIES)
-        rest = {name: fields.text(name) for name in _INDICATOR_KEYS if name != "typology"}
+        rest = {name: fields.text(name) for name in INDICATOR_KEYS if name != "typology"}
         if len(findings.items) == before:
             found[key.value] = Indicator(id=key.value, typology=typology, **rest)
     return found

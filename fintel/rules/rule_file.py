@@ -36,10 +36,13 @@ _ABOUT = (
     "id", "title", "version", "status", "level", "typology", "indicators", "techniques", "description",
     "subject", "role", "parameters", "reason", "falsepositives", "budget", "changelog",
 )  # fmt: skip
-_LOGIC = ("per", "conditions", "steps", "anchor", "measures", "when")
-_REQUIRED = ("id", "title", "version", "status", "level", "typology", "indicators", "description", "reason")
+LOGIC_KEYS = ("per", "conditions", "steps", "anchor", "measures", "when")
+REQUIRED_KEYS = ("id", "title", "version", "status", "level", "typology", "indicators", "description", "reason")
 #: Keys of a rule over entries, and of one over other rules.
-KEYS = (*_ABOUT, *_LOGIC, "correlation")
+KEYS = (*_ABOUT, *LOGIC_KEYS, "correlation")
+PARAMETER_KEYS = ("default", "unit", "basis", "range", "note")
+MEASURE_KEYS = (*KINDS, "timespan", "offset", "where", "same", "at", "of", "quantile", "by")
+STEP_KEYS = ("where", "after", "within", "at_least", "same")
 _COUNT = re.compile(r"[1-9][0-9]{0,5}|:[a-z][a-z0-9_]{0,62}")
 _T = TypeVar("_T")
 _LEVELS = tuple(level.value for level in Level)
@@ -57,10 +60,10 @@ def load_rule(path: Path, pack: str, shared: Mapping[str, Condition], findings: 
     before = len(findings.items)
     correlates = node.get("correlation") is not None
     if correlates:
-        fields.check((*_ABOUT, "correlation"), (*_REQUIRED, "correlation"))
+        fields.check((*_ABOUT, "correlation"), (*REQUIRED_KEYS, "correlation"))
     else:
         stepped = node.get("steps") is not None
-        fields.check(KEYS, (*_REQUIRED, "per", "anchor", "when", *(() if stepped else ("measures",))))
+        fields.check(KEYS, (*REQUIRED_KEYS, "per", "anchor", "when", *(() if stepped else ("measures",))))
     spans = {key.value: value.span for key, value in node}
     wanted_id = f"{pack}/{path.stem}"
     if fields.text("id", wanted_id) != wanted_id:
@@ -184,7 +187,7 @@ def _conditions(fields: Fields, spans: dict[str, Span]) -> dict[str, str]:
 
 
 def _parameter(name: str, fields: Fields, spans: dict[str, Span]) -> Parameter | None:
-    fields.check(("default", "unit", "basis", "range", "note"), ("default", "basis"))
+    fields.check(PARAMETER_KEYS, ("default", "basis"))
     default = fields.number("default")
     basis = fields.choice("basis", BASES)
     limits = fields.node.get("range")
@@ -202,7 +205,7 @@ def _parameter(name: str, fields: Fields, spans: dict[str, Span]) -> Parameter |
 
 def _measure(name: str, fields: Fields, spans: dict[str, Span]) -> Measure | None:
     findings = fields.findings
-    fields.check((*KINDS, "timespan", "offset", "where", "same", "at", "of", "quantile", "by"), ())
+    fields.check(MEASURE_KEYS, ())
     kinds = [kind for kind in KINDS if fields.node.get(kind) is not None]
     if len(kinds) != 1:
         hint = f"one of: {', '.join(KINDS)}"
@@ -245,7 +248,7 @@ def _same(fields: Fields) -> tuple[tuple[str, str], ...]:
 
 
 def _step(name: str, fields: Fields, spans: dict[str, Span]) -> Step | None:
-    sound = fields.check(("where", "after", "within", "at_least", "same"), ("where",))
+    sound = fields.check(STEP_KEYS, ("where",))
     after = fields.text("after") or None
     within = fields.timespan("within", timedelta(seconds=1))
     if (after is None) != (within is None):
