@@ -21,6 +21,7 @@ from fintel.cli import (
     restating,
     rules,
     setup,
+    transition,
     tuning,
     writing,
 )
@@ -70,5 +71,6 @@ rules.app.command("sql")(restating.sql)
 backtesting.register(rules.app)
 promoting.register(rules.app)
 filters.register(rules.app)
+transition.register(rules.app)
 explaining.register(rules.app)
 app.add_typer(rules.app, name="rules")
