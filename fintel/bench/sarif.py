@@ -54,7 +54,9 @@ def _descriptor(code: str) -> dict[str, Any]:
         "id": code,
         "shortDescription": {"text": short(code)},
         "help": {"text": f"{short(code)}. See {PAGE}", "markdown": f"{short(code)}. See [{code}]({PAGE})"},
-        "defaultConfiguration": {"level": "warning" if CODES[code].startswith("W: ") else "error"},
+        "defaultConfiguration": {
+            "level": {"W": "warning", "info": "note"}.get(CODES[code].partition(": ")[0], "error")
+        },
     }
 
 

@@ -53,7 +53,7 @@ def check(
         rules = choose(library, chosen)
         looked_at = library.with_components(rules)
         found = list(dict.fromkeys([*loading, *find(looked_at), *logic_findings(library, looked_at.rules)]))
-        faults, known = _exclusions(exclusions, folder, config)
+        faults, known = known_exclusions(exclusions, folder, config)
         reviewed = review(found, known, today=date.today(), whole=rules if chosen else None)
         opened = (*faults, *reviewed.open)
         if form == "text":
@@ -65,11 +65,12 @@ def check(
 
             print_json(log(opened, reviewed.excluded, root=Path.cwd()))
         errors = sum(d.severity is Severity.ERROR for d in opened)
+        warnings = sum(d.severity is Severity.WARNING for d in opened)
         say(
-            f"{len(library.rules)} rules, {errors} errors, {len(opened) - errors} warnings, "
+            f"{len(library.rules)} rules, {errors} errors, {warnings} warnings, "
             f"{len(reviewed.excluded)} excluded"
         )
-        if opened:
+        if errors or warnings:
             raise typer.Exit(1)
 
 
@@ -78,7 +79,7 @@ def _told(opened: Sequence[Diagnostic], reviewed: Reviewed) -> Iterator[tuple[Di
     yield from ((d, exclusion.reason) for d, exclusion in reviewed.excluded)
 
 
-def _exclusions(
+def known_exclusions(
     file: Path | None, folder: Path | None, config: Path | None
 ) -> tuple[tuple[Diagnostic, ...], tuple[Exclusion, ...]]:
     """What may stand, by the shipped packs, a folder of packs and the user; and what is wrong with these files.

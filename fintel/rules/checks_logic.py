@@ -171,7 +171,7 @@ def check_source(reading: Reading) -> Iterator[Diagnostic]:
 
 
 def check_lists(reading: Reading) -> Iterator[Diagnostic]:
-    """R075: a list that a rule names is empty."""
+    """R077: a list that a rule names is empty."""
     told: set[str] = set()
     for place, part in reading.expressions:
         for piece in part.walk():
@@ -179,7 +179,7 @@ def check_lists(reading: Reading) -> Iterator[Diagnostic]:
                 told.add(name)
                 if not _entries(reading.library.lists[name]):
                     hint = "a private list of that name in lists.local/ fills it"
-                    yield _warn(reading, "R075", f"list '@{name}' is empty", place, hint)
+                    yield _warn(reading, "R077", f"list '@{name}' is empty", place, hint)
 
 
 def _entries(found: AnyList) -> int:

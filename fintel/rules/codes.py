@@ -1,6 +1,6 @@
 """Every code of a finding about rules, in few words: the table of docs/reference/rules.md (a test holds them equal).
 
-``W:`` marks what may be a warning: a rule with it still runs.
+``W:`` marks a warning (a rule with it still runs), ``info:`` what asks for nothing.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ CODES: Mapping[str, str] = MappingProxyType(
         "R012": "the very logic of another rule",
         "R013": "not one of the allowed words",
         "R014": "no citation, or one that the catalogue lacks",
+        "R015": "info: a rule of a higher version replaces one of another folder",
         "R017": "not a technique id",
         "R018": "windows cannot partition by this",
         "R020": "syntax of a condition",
@@ -80,17 +81,23 @@ CODES: Mapping[str, str] = MappingProxyType(
         "R072": "a threshold rate that cannot be read",
         "R073": "W: a term that finds nothing, or a single letter",
         "R074": "a pattern that cannot be looked for",
-        "R075": "W: a list that a rule names is empty",
+        "R075": "another folder of packs has a list, rate, condition or indicator of this name and says something else",
         "R076": "W: an anchor that asks for nothing but words of very high false-positive risk",
+        "R077": "W: a list that a rule names is empty",
         "R080": "W: no threshold rate for a currency",
         "R090": "W: an exclusion that excludes nothing",
         "R091": "W: an exclusion that has ended",
         "R092": "an exclusion that cannot be read, or without a reason",
         "R093": "W: an exclusion of an error, which keeps the rule out and cannot be excluded",
+        "R100": "an entry of `filters.local` that means no rule",
+        "R101": "a day that cannot be read, or lies more than a year ahead",
+        "R102": "W: an entry that has ended",
+        "R103": "a suppression that is not about one account, party or counterparty",
+        "R104": "a filter on a correlation",
     }
 )
 
 
 def short(code: str) -> str:
     """A code in few words, without the mark of a warning."""
-    return CODES[code].removeprefix("W: ")
+    return CODES[code].removeprefix("W: ").removeprefix("info: ")

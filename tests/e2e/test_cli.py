@@ -143,6 +143,35 @@ def test_rules_check_points_at_the_place(home: Path, tmp_path: Path) -> None:
     assert "one.yaml:13:" in done.stdout and "amount_base" in done.stdout
 
 
+def test_a_rule_from_scaffold_to_sarif(home: Path, tmp_path: Path) -> None:
+    """new, check (text, JSON, SARIF, exclusions), test, mutate: what an analyst does who writes a rule."""
+    mine = tmp_path / "mine"
+    made = json.loads(fintel("rules", "new", "own/first", "--form", "shared", "-f", mine, "--json", folder=home).stdout)
+    assert str(mine / "own/first.yaml") in made
+    assert "there already" in fintel("rules", "new", "own/first", "-f", mine, folder=home, code=2).stderr
+    assert "5 passed, 0 failed" in fintel("rules", "test", "own", "-f", mine, "--slowest", 1, folder=home).stderr
+    told = json.loads(fintel("rules", "mutate", "own", "-f", mine, "--kind", "threshold", "--json", folder=home).stdout)
+    assert told["rates"] == [{"pack": "own", "kind": "threshold", "noticed": 2, "made": 2, "share": 1.0}]
+    fintel("rules", "check", "own", "-f", mine, folder=home)
+    rule = mine / "own/first.yaml"
+    rule.write_text(rule.read_text().replace("range: [2, 20], ", ""))
+    found = fintel("rules", "check", "own", "-f", mine, folder=home, code=1)
+    assert "R038" in found.stdout
+    assert "1 warnings, 0 excluded" in found.stderr
+    excluding = tmp_path / "let-stand.yaml"
+    excluding.write_text("exclude: [{rule: own/*, code: R038, reason: to be measured, until: 2999-01-01}]\n")
+    log = fintel("rules", "check", "own", "-f", mine, "--exclusions", excluding, "--format", "sarif", folder=home)
+    (result,) = json.loads(log.stdout)["runs"][0]["results"]
+    assert result["suppressions"][0]["justification"] == "to be measured"
+    assert result["locations"][0]["physicalLocation"]["artifactLocation"]["uri"] == rule.as_uri()
+    excluding.write_text("exclude: [{rule: own/*, code: R038, reason: to be measured, until: 2020-01-01}]\n")
+    ended = fintel("rules", "check", "own", "-f", mine, "--exclusions", excluding, "--json", folder=home, code=1)
+    assert sorted(d["code"] for d in json.loads(ended.stdout)) == ["R038", "R091"]
+    assert "did you mean 'sarif'" in fintel("rules", "check", "--format", "sarf", folder=home, code=2).stderr
+    schema = json.loads(fintel("rules", "schema", "rule", folder=home).stdout)
+    assert schema["properties"]["status"]["enum"][0] == "experimental"
+
+
 def test_feed_commands(home: Path) -> None:
     listed = fintel("feed", "mappings", folder=home)
     assert "amlworld" in listed.stdout and "template" in listed.stderr

@@ -196,7 +196,7 @@ def test_lists_and_sources(pack: Path) -> None:
     catalogue.write_text(catalogue.read_text().replace("date: 2025-11", "date: 2025-11, grade: U"))
     assert "R068" in told(pack)
     (pack / "lists/risk.yaml").write_text('name: risk\nkind: values\ncolumn: country\nsource: "s"\nvalues: []\n')
-    assert "R075" in told(pack)
+    assert "R077" in told(pack)
     kw = pack / "lists/kw.yaml"
     kw.write_text(kw.read_text().replace("category: INNOC", "category: INNOC, false_positive_risk: very high"))
     assert "R076" not in told(pack)
