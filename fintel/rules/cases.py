@@ -29,6 +29,8 @@ from fintel.rules.source import Findings, Node, Scalar, Sequence, bounded, read
 from fintel.rules.source import Mapping as Keys
 
 MAX_ENTRIES = 20_000
+MAX_FILE_ENTRIES = 100_000
+_LONGEST = 100
 _SIDES = ("name", "agent", "country")
 _OWN_KEYS = ("at", "account", "direction", "amount", "currency", "counterparty", "local_offset", "repeat")
 #: Columns that a payment carries itself, whichever side looks at it.
@@ -96,13 +98,18 @@ def load_cases(rule: Rule) -> tuple[tuple[Case, ...], tuple[Diagnostic, ...]]:
     listed = node.get("cases")
     if listed is not None and not isinstance(listed, Sequence):
         top.wrong("cases", "a list of cases", listed)
-    cases = []
+    cases: list[Case] = []
+    room = MAX_FILE_ENTRIES
     for item in listed.items if isinstance(listed, Sequence) else ():
+        if room <= 0:
+            findings.add("R063", f"more than {MAX_FILE_ENTRIES:,} entries in one file", item.span)
+            break
         if not isinstance(item, Keys):
             top.wrong("cases", "items with name, entries and expect", item)
             continue
         before = len(findings.items)
         case = _Builder(rule, top, Fields(item, findings)).build()
+        room -= case.tables["transactions"].height
         if len(findings.items) == before:
             cases.append(case)
     return tuple(cases), bounded(findings.items)
@@ -176,7 +183,7 @@ class _Builder:
         for fields in (self.top, self.fields):
             for key, node in fields.mapping("rates") or ():
                 rate = as_number(node)
-                if rate is None or rate <= 0:
+                if rate is None or not 1e-9 < rate < 1e9:
                     self._wrong(f"the rate of {key.value} must be a number above 0", node)
                 elif isinstance(node, Scalar):
                     found[key.value] = Decimal(node.value)
@@ -218,6 +225,9 @@ class _Builder:
             return
         scalars = {name: node for name, node in row.items() if isinstance(node, Scalar)}
         start = self._moment(scalars["at"])
+        if start is not None and times * every > timedelta(days=366 * _LONGEST):
+            self._wrong(f"repeated over more than {_LONGEST} years", item)
+            return
         for n in range(times if start else 0):
             filled = {k: Scalar(s.value.replace("{n}", str(n + 1)), s.span) for k, s in scalars.items()}
             if start is not None:
@@ -244,6 +254,9 @@ class _Builder:
             moment = datetime.fromisoformat(node.value)
         except ValueError:
             self._wrong(f"'{node.value}' is no time", node, "such as 2025-03-01T20:00, UTC")
+            return None
+        if not 1900 <= moment.year <= 2100:
+            self._wrong(f"'{node.value}' is not between 1900 and 2100", node)
             return None
         return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
 

@@ -12,8 +12,10 @@ from fintel.rules.reading import Reading, comparable, finding
 from fintel.rules.scope import PROTECTED, entry_columns
 from fintel.rules.source import Span
 
+_MOST_COMPONENTS = 60
 #: Types of columns that can be the same in two entries.
 _CODED = (Type.STRING, Type.INT, Type.DATE, Type.BOOL)
+_PEERS_AT_MOST = timedelta(days=366)
 _PEERS_AT_LEAST = timedelta(days=30)
 
 
@@ -111,6 +113,8 @@ def _misfits(rule: Rule, measure: Measure) -> Iterator[tuple[str, str]]:
         yield from _peer_misfits(rule, measure)
     elif measure.quantile is not None or measure.by:
         yield f"'quantile' and 'by' go with 'peers', not with '{kind}'", "peers: sends"
+    if len(set(measure.by)) < len(measure.by):
+        yield "'by' names a column twice", "each once"
     for name in measure.by:
         if name not in PEER_COLUMNS:
             yield f"peers cannot be grouped by '{name}'", f"of: {', '.join(c for c in PEER_COLUMNS if c in columns)}"
@@ -125,8 +129,8 @@ def _peer_misfits(rule: Rule, measure: Measure) -> Iterator[tuple[str, str]]:
         yield "'peers' needs a quantile between 0 and 1", "quantile: 0.95"
     if measure.where is not None or measure.offset or measure.same or measure.at:
         yield "'where', 'offset', 'same' and 'at' do not go with 'peers'", "they stand in the measure it names"
-    if measure.timespan < _PEERS_AT_LEAST:
-        yield "'peers' looks back 30 days or more", "timespan: 90d"
+    if not _PEERS_AT_LEAST <= measure.timespan <= _PEERS_AT_MOST:
+        yield f"'peers' looks back {_PEERS_AT_LEAST.days} to {_PEERS_AT_MOST.days} days", "timespan: 90d"
 
 
 def check_correlation(reading: Reading) -> Iterator[Diagnostic]:
@@ -142,6 +146,8 @@ def check_correlation(reading: Reading) -> Iterator[Diagnostic]:
             yield finding("R052", f"no rule '{name}'", place, did_you_mean(name, rules))
         elif rules[name].correlation is not None:
             yield finding("R052", f"'{name}' is a correlation itself", place, "name the rules that it names")
+    if len(wanted.components) > _MOST_COMPONENTS:
+        yield finding("R052", f"more than {_MOST_COMPONENTS} rules", place)
     if not wanted.components:
         yield finding("R052", "the correlation names no rule", place, "all: [pack/rule, pack/rule]")
     yield from _check_count(rule, wanted.at_least, place)

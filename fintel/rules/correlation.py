@@ -1,14 +1,15 @@
 """Correlation rules: findings of other rules that come together on one subject, or across an edge.
 
-The moment of an episode is its peak. A correlation is judged at each moment at which one of its
-components peaks, looking back over its span: nothing later is seen.
+A component is there at its first hit of each day. A correlation is judged at each such moment of one
+of its components, looking back over its span: nothing later is seen, and nothing later changes what
+was there.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import reduce
 
@@ -19,24 +20,29 @@ from fintel.frames import fit
 from fintel.rules.model import Correlation, Rule
 from fintel.rules.wording import fill, number_in_words, parameter_in_words
 
-
+_NO_MOMENTS = pl.Schema({"episode_id": pl.String(), "at": pl.Datetime("us", "UTC")})
 #: Components whose own reasons stand in a correlation's.
 _TOLD = 2
 
 
 @dataclass(frozen=True)
 class Findings:
-    """Episodes, clauses and evidence of rules, as ``domain.schema`` has them."""
+    """Episodes, clauses and evidence of rules, as ``domain.schema`` has them.
+
+    ``moments``: ``episode_id``, ``at``: the first hit of each episode on each day (UTC).
+    """
 
     episodes: pl.DataFrame
     clauses: pl.DataFrame
     evidence: pl.DataFrame
+    moments: pl.DataFrame = field(default_factory=_NO_MOMENTS.to_frame)
 
     def __add__(self, other: Findings) -> Findings:
         return Findings(
             pl.concat([self.episodes, other.episodes]),
             pl.concat([self.clauses, other.clauses]),
             pl.concat([self.evidence, other.evidence]),
+            pl.concat([self.moments, other.moments]),
         )
 
     def in_order(self) -> Findings:
@@ -45,6 +51,7 @@ class Findings:
             self.episodes.sort("rule_id", "account_id", "started_at", "partition"),
             self.clauses.sort("episode_id", "clause"),
             self.evidence.sort("episode_id", "measure", "entry_id"),
+            self.moments,
         )
 
 
@@ -70,7 +77,7 @@ def correlate(rule: Rule, parameters: Mapping[str, float], found: Findings, paym
     wanted = rule.correlation
     assert wanted is not None  # the caller's choice
     at_least = parameters[wanted.at_least[1:]] if wanted.at_least.startswith(":") else float(wanted.at_least)
-    events = _events(found.episodes, wanted, payments)
+    events = _events(found, wanted, payments)
     moments = events.select("account_id", "at").unique().sort("account_id", "at")
     counted = reduce(
         lambda frame, name: _add_count(frame, events, name, wanted.timespan),
@@ -91,13 +98,13 @@ def correlate(rule: Rule, parameters: Mapping[str, float], found: Findings, paym
     return Correlated(_findings(rule, wanted, at_least, hits, events, found), moments.height, held.height)
 
 
-def _events(episodes: pl.DataFrame, wanted: Correlation, payments: pl.LazyFrame) -> pl.DataFrame:
+def _events(found: Findings, wanted: Correlation, payments: pl.LazyFrame) -> pl.DataFrame:
     """``account_id``, ``at``, ``part`` (group and rule), ``episode_id``: when a component is there for an account."""
     parts = []
     for group in ("all", "any", "ordered"):
-        mine = episodes.filter(pl.col("rule_id").is_in(getattr(wanted, group))).select(
-            "account_id", "episode_id", at="peak_at", part=pl.format("{} {}", pl.lit(group), "rule_id")
-        )
+        theirs = found.episodes.filter(pl.col("rule_id").is_in(getattr(wanted, group)))
+        named = theirs.select("account_id", "episode_id", part=pl.format("{} {}", pl.lit(group), "rule_id"))
+        mine = named.join(found.moments, on="episode_id", maintain_order="left")
         parts.append(_over_edges(mine, payments, wanted.timespan) if group == wanted.across else mine)
     return pl.concat([p.select("account_id", "at", "part", "episode_id") for p in parts]).sort("account_id", "at")
 
@@ -105,24 +112,35 @@ def _events(episodes: pl.DataFrame, wanted: Correlation, payments: pl.LazyFrame)
 def _over_edges(events: pl.DataFrame, payments: pl.LazyFrame, span: timedelta) -> pl.DataFrame:
     """Events of an account, for each account that paid it or was paid by it at most ``span`` before or after.
 
-    They count from when both the event and the payment were there.
+    They count from when both were there: at a payment, for the other side's last event before it; and at the
+    other side's first event after a payment.
     """
     sides = ("debtor_account_id", "creditor_account_id")
     with_events = events["account_id"].unique()
     edges = [
         payments.filter(pl.col(theirs).is_in(with_events.implode()) & pl.col(ours).is_not_null())
+        .filter(pl.col(theirs) != pl.col(ours))
         .select(account_id=ours, other=theirs, paid_at="booked_at")
         .collect(engine="streaming")
         for ours, theirs in (sides, sides[::-1])
     ]
-    near = pl.concat(edges).join(events.rename({"account_id": "other"}), on="other")
-    apart = (pl.col("paid_at") - pl.col("at")).abs()
-    return (
-        near.filter((apart < span) & (pl.col("account_id") != pl.col("other")))
-        .with_columns(at=pl.max_horizontal("at", "paid_at"))
-        .select("account_id", "at", "part", "episode_id")
-        .unique()
-    )
+    paid = pl.concat(edges).unique().sort("other", "paid_at")
+    found = []
+    for part in events["part"].unique(maintain_order=True):
+        theirs_ = events.filter(pl.col("part") == part).select("at", "episode_id", other="account_id", there="at")
+        theirs_ = theirs_.sort("other", "at")
+        for strategy in ("backward", "forward"):
+            near = paid.join_asof(
+                theirs_, left_on="paid_at", right_on="at", by="other", strategy=strategy,
+                allow_exact_matches=strategy == "backward", check_sortedness=False,
+            )  # fmt: skip
+            apart = (pl.col("paid_at") - pl.col("there")).abs()
+            found.append(
+                near.filter(apart < span).select(
+                    "account_id", pl.max_horizontal("there", "paid_at").alias("at"), "episode_id", part=pl.lit(part)
+                )
+            )
+    return pl.concat(found).unique() if found else events.clear().select("account_id", "at", "episode_id", "part")
 
 
 def _add_count(moments: pl.DataFrame, events: pl.DataFrame, part: str, span: timedelta) -> pl.DataFrame:
@@ -168,10 +186,12 @@ def _findings(
     rule: Rule, wanted: Correlation, at_least: float, hits: pl.DataFrame, events: pl.DataFrame, found: Findings
 ) -> Findings:
     """Episodes with a clause and the evidence of each component in the span of the peak."""
+    # Spans of different hits do not overlap, so that an event belongs to the next one or to none.
+    peaks = hits.select("number", "account_id", "ended", "hits", "at", peak="at", any_of="any").sort("account_id", "at")
     inside = (
-        hits.select("number", "account_id", peak="at", ended="ended", hits="hits", any_of="any")
-        .join(events, on="account_id")
-        .filter((pl.col("at") <= pl.col("peak")) & (pl.col("at") > pl.col("peak") - wanted.timespan))
+        events.join_asof(peaks, on="at", by="account_id", strategy="forward", check_sortedness=False)
+        .filter(pl.col("at") > pl.col("peak") - wanted.timespan)
+        .unique(["number", "part", "episode_id"], keep="last", maintain_order=True)
         .with_columns(component=pl.col("part").str.splitn(" ", 2).struct.field("field_1"))
     )
     theirs = found.episodes.select("episode_id", "started_at", "peak_entry_id", "strength", "share", theirs="reason")

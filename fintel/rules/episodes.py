@@ -22,6 +22,11 @@ from fintel.rules.expression import Clause
 
 #: Evidence rows kept for one number; beyond it the clause says ``evidence_truncated``.
 EVIDENCE_LIMIT = 50_000
+#: The same for a number on the other side: a hub stands there often, and its rows would be told again and again.
+TWIN_LIMIT = 1_000
+#: Earlier anchors that an account's own normal rests on: enough for a median, few enough for a busy account.
+_HISTORY = 100
+_DAY = 86_400_000_000
 #: How many doublings past a threshold count as full strength.
 _FULL = 3.0
 _UNBOUNDED = 60.0
@@ -33,7 +38,8 @@ class Found:
 
     ``episodes``: one row each (columns below); ``evidence``: episode number within the slice,
     measure, entry, and how many rows there are in truth; ``peaks``: per measure, the highest value at
-    any anchor of each partition and the kind of its account, for peers.
+    any anchor of each partition and the kind of its account, for peers. ``moments``: first hit of each
+    episode on each day (UTC): ``number``, ``at`` (µs).
     """
 
     candidates: int
@@ -41,6 +47,7 @@ class Found:
     episodes: pl.DataFrame | None
     evidence: pl.DataFrame | None
     peaks: dict[str, tuple[npt.NDArray[np.float64], npt.NDArray[np.int32]]]
+    moments: pl.DataFrame | None = None
 
 
 def _doublings(clauses: tuple[Clause, ...], cap: float) -> pl.Expr:
@@ -75,15 +82,17 @@ def find(piece: Slice, compiled: CompiledRule, given: Mapping[str, pl.Series]) -
     hits = np.flatnonzero(held)
     if hits.size == 0:
         return Found(int(anchors.size), 0, None, None, peaks)
-    episodes = join_hits(piece, compiled, anchors, measured, hits)
-    episodes = _own_normal(piece, compiled, anchors, measured, episodes)
-    return Found(int(anchors.size), int(hits.size), episodes, _evidence(piece, compiled, episodes), peaks)
+    joined = numbered_hits(piece, compiled, anchors, measured, hits)
+    episodes = _own_normal(piece, compiled, anchors, measured, strongest(joined, compiled))
+    days = joined.group_by("number", pl.col("time") // _DAY).agg(at=pl.col("time").min())
+    moments = days.select("number", "at").sort("number", "at")
+    return Found(int(anchors.size), int(hits.size), episodes, _evidence(piece, compiled, episodes), peaks, moments)
 
 
-def join_hits(
+def numbered_hits(
     piece: Slice, compiled: CompiledRule, anchors: Any, measured: pl.DataFrame, hits: npt.NDArray[np.int64]
 ) -> pl.DataFrame:
-    """Episodes: hits of one partition and account that touch, one row each, with the measures at the peak.
+    """Hits with their measures; those of one partition and account that touch have one ``number``.
 
     ``anchors``: rows of the slice; ``hits``: places among them.
     """
@@ -108,9 +117,13 @@ def join_hits(
         account=pl.Series(piece.entries.codes["account_id"][entry]),
         time=pl.Series(piece.time[rows]),
     )
-    joined = frame.sort("partition", "account", "anchor", maintain_order=True).with_columns(
+    return frame.sort("partition", "account", "anchor", maintain_order=True).with_columns(
         (~(same & touching).fill_null(value=False)).cum_sum().alias("number")
     )
+
+
+def strongest(joined: pl.DataFrame, compiled: CompiledRule) -> pl.DataFrame:
+    """Episodes: one row for the hits of one number, with the measures where they are furthest past the thresholds."""
     best = joined.sort("number", "excess", "anchor", descending=[False, True, False]).unique(
         "number", keep="first", maintain_order=True
     )
@@ -126,17 +139,24 @@ def join_hits(
 def _own_normal(
     piece: Slice, compiled: CompiledRule, anchors: Any, measured: pl.DataFrame, episodes: pl.DataFrame
 ) -> pl.DataFrame:
-    """Median of each measure at the subject's anchors before the episode's first window."""
-    partitions = piece.starts[anchors]
-    wanted = np.isin(partitions, episodes["partition"].to_numpy())
+    """Median of each measure at the subject's latest ``_HISTORY`` anchors before the episode's first window."""
     names = list(compiled.measured)
-    history = measured.filter(pl.Series(wanted)).select(names).with_columns(
-        partition=pl.Series(partitions[wanted]), at=pl.Series(piece.time[anchors[wanted]])
-    )  # fmt: skip
+    known = pl.DataFrame(
+        {"partition": piece.starts[anchors], "at": piece.time[anchors], "last": np.arange(anchors.size)}
+    )
+    asked = episodes.select("number", "partition", "started").sort("partition", "started")
+    found = asked.join_asof(
+        known, left_on="started", right_on="at", by="partition", strategy="backward", check_sortedness=False
+    ).filter(pl.col("last").is_not_null())
+    last = found["last"].to_numpy()
+    first = np.maximum(
+        last - _HISTORY + 1, np.searchsorted(known["partition"].to_numpy(), found["partition"].to_numpy())
+    )
+    counts = last - first + 1
+    place = np.arange(int(counts.sum())) - np.repeat(np.cumsum(counts) - counts, counts)
+    history = measured.select(names)[np.repeat(first, counts) + place]
     normal = (
-        episodes.select("number", "partition", "started")
-        .join(history, on="partition")
-        .filter(pl.col("at") <= pl.col("started"))
+        history.with_columns(number=pl.Series(np.repeat(found["number"].to_numpy(), counts)))
         .group_by("number")
         .agg(pl.col(names).median().name.prefix("normal_"), points=pl.len())
     )

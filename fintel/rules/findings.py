@@ -31,9 +31,7 @@ def tables_of(
     parts = [part for part in made if part is not None]
     if not parts:
         return Findings(empty(EPISODES), empty(CLAUSES), empty(EVIDENCE))
-    episodes = pl.concat([p[0] for p in parts])
-    clauses = pl.concat([p[1] for p in parts])
-    evidence = pl.concat([p[2] for p in parts])
+    episodes, clauses, evidence, moments = (pl.concat(tables) for tables in zip(*parts, strict=True))
     names = _entry_ids(
         transactions, data, pl.concat([evidence["entry"], episodes["peak_entry"], episodes["first_entry"]])
     )
@@ -54,6 +52,7 @@ def tables_of(
     key = episodes.select("rule_id", "number", "episode_id")
     clauses = clauses.join(key, on=["rule_id", "number"], how="left", maintain_order="left")
     evidence = evidence.join(key, on=["rule_id", "number"], how="left", maintain_order="left")
+    moments = moments.join(key, on=["rule_id", "number"], how="left", maintain_order="left")
 
     def finish(frame: pl.DataFrame, table: Table, by: list[str]) -> pl.DataFrame:
         shaped = frame.with_columns(run_id=pl.lit("")).sort(by)
@@ -63,6 +62,7 @@ def tables_of(
         finish(episodes, EPISODES, ["rule_id", "account_id", "started_at", "partition"]),
         finish(clauses, CLAUSES, ["episode_id", "clause"]),
         finish(evidence, EVIDENCE, ["episode_id", "measure", "entry_id"]),
+        moments.select("episode_id", pl.col("at").cast(pl.Datetime("us")).dt.replace_time_zone("UTC")),
     )
 
 
@@ -91,15 +91,16 @@ def _entry_ids(transactions: pl.LazyFrame, data: Entries, wanted: pl.Series) -> 
 
 def _rule_tables(
     compiled: CompiledRule, data: Entries, found: Sequence[Found], base: str, whole: pl.DataFrame
-) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame] | None:
-    """One rule's episodes, clauses and evidence over all slices, numbered through."""
-    episodes_parts, evidence_parts, base_number = [], [], 0
+) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame, pl.DataFrame] | None:
+    """One rule's episodes, clauses, evidence and moments over all slices, numbered through."""
+    episodes_parts, evidence_parts, moments_parts, base_number = [], [], [], 0
     for part in found:
-        if part.episodes is None or part.evidence is None:
+        if part.episodes is None or part.evidence is None or part.moments is None:
             continue
         shift = pl.col("number").cast(pl.Int64) + base_number
         episodes_parts.append(part.episodes.with_columns(shift.alias("number"), key=pl.lit(base_number)))
         evidence_parts.append(part.evidence.with_columns(shift.alias("number")))
+        moments_parts.append(part.moments.with_columns(shift.alias("number"), rule_id=pl.lit(compiled.rule.id)))
         base_number += int(part.episodes["number"].max() or 0) + 1  # type: ignore[arg-type]
     if not episodes_parts:
         return None
@@ -130,7 +131,7 @@ def _rule_tables(
         share=share,
         reason=clauses.reasons,
     )
-    return episodes, clauses.table, evidence
+    return episodes, clauses.table, evidence, pl.concat(moments_parts)
 
 
 def _whole(data: Entries) -> pl.DataFrame:

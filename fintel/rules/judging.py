@@ -24,7 +24,7 @@ from fintel.features.entries import booked
 from fintel.rules.across import Across
 from fintel.rules.cases import Case
 from fintel.rules.compiler import CompiledRule, Plan, compile_library, groups
-from fintel.rules.episodes import join_hits
+from fintel.rules.episodes import numbered_hits, strongest
 from fintel.rules.joined import Feed, join
 from fintel.rules.joined import groups as feeds
 from fintel.rules.model import Library, Rule
@@ -127,7 +127,8 @@ class _Swept:
     def shown(self) -> Mapping[int, list[Mapping[str, float]]]:
         """What the measures are at the peak of each episode, by case."""
         names = list(self.rule.measured)
-        episodes = join_hits(self.piece, self.rule, self._anchors, self.measured, self.hits)
+        hits = numbered_hits(self.piece, self.rule, self._anchors, self.measured, self.hits)
+        episodes = strongest(hits, self.rule)
         cases = self.feed.case_of(self.piece.entries.row[episodes["entry"].to_numpy()])
         values = episodes.select(pl.col(names).cast(pl.Float64).fill_null(float("nan")))
         found: dict[int, list[Mapping[str, float]]] = {}

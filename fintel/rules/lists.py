@@ -32,12 +32,48 @@ LIST_CONTENT = {
 INDICATOR_KEYS = tuple(Indicator.__dataclass_fields__)[1:]
 
 
+#: Most lines of lists that cost more than their length: a lookup is a chain of cases, a pattern an automaton.
+_MOST_AMOUNTS = 300
+_MOST_PATTERNS = 50
+_MOST_CONDITIONS = 200
+_LONGEST_TERM = 100
+
+
 @dataclass
 class Shelf:
-    """What list files hold. ``rates``: US dollars for one unit."""
+    """What list files hold. ``rates``: US dollars for one unit.
+
+    ``closed``: names (of lists, currencies) that a folder before this one filled. Another folder of packs
+    cannot change them, for that would change rules that are not its own; private lists can.
+    """
 
     lists: dict[str, AnyList] = field(default_factory=dict)
     rates: dict[str, float] = field(default_factory=dict)
+    closed: frozenset[str] = frozenset()
+
+    def close(self) -> None:
+        """What is there now is not changed by folders that follow."""
+        self.closed = frozenset((*self.lists, *self.rates))
+
+    def open(self) -> None:
+        """What is there may be added to: by the private lists of the installation."""
+        self.closed = frozenset()
+
+    def put(self, found: AnyList, fields: Fields) -> None:
+        """Put a list on the shelf, or its entries to the list of that name."""
+        if found.name in self.closed and found == self.lists.get(found.name):
+            return  # a copy of the other folder's
+        if found.name in self.closed:
+            hint = "take another name; what is private goes into lists.local"
+            fields.findings.add("R075", f"another folder has a list '{found.name}'", fields.span("name"), hint)
+            return
+        merged = _merged(self.lists.get(found.name), found, fields)
+        size = {AmountList: _MOST_AMOUNTS, PatternList: _MOST_PATTERNS}.get(type(merged))
+        entries = merged.values if isinstance(merged, AmountList) else getattr(merged, "patterns", ())
+        if size is not None and len(entries) > size:
+            fields.findings.add("R021", f"'{found.name}' has more than {size} lines", fields.span("name"))
+            return
+        self.lists[found.name] = merged
 
 
 def yaml_files(folder: Path, findings: Findings) -> list[Path]:
@@ -86,7 +122,7 @@ def _load(path: Path, fields: Fields, shelf: Shelf) -> None:
     }  # fmt: skip
     found = made.get(kind, _values)(fields, name)
     if kind and len(findings.items) == before:
-        shelf.lists[name] = _merged(shelf.lists.get(name), found, fields)
+        shelf.put(found, fields)
 
 
 def _values(fields: Fields, name: str) -> ValueList:
@@ -147,6 +183,8 @@ def _keywords(fields: Fields, name: str) -> KeywordList:
         for entry in _items(fields, "terms", "{term: …, language: …, source: …}")
         if entry.check(TERM_KEYS, ("term",))
     )
+    if any(len(t.term) > _LONGEST_TERM for t in terms):
+        fields.findings.add("R007", f"a term is longer than {_LONGEST_TERM} characters", fields.span("terms"))
     found = KeywordList(name, terms, fields.text("description"), fields.text("source"))
     for term in unmatchable(found):
         message = f"nothing to look for in '{term}', or a single letter"
@@ -178,13 +216,17 @@ def _load_rates(fields: Fields, shelf: Shelf) -> None:
         fields.findings.add("R072", "threshold rates are in USD for one unit", fields.span("base"))
         return
     node = fields.mapping("rates")
-    shelf.rates["USD"] = 1.0
+    shelf.rates.setdefault("USD", 1.0)
     for key, value in node or ():
         rate = as_number(value)
         if not _CURRENCY.fullmatch(key.value):
             fields.findings.add("R072", f"'{key.value}' is not a currency code", key.span)
-        elif rate is None or rate <= 0:
+        elif rate is None or not 1e-9 < rate < 1e9:
             fields.findings.add("R072", f"the rate of {key.value} must be a number above 0", value.span)
+        elif key.value == "USD" and rate != 1:
+            fields.findings.add("R072", "one US dollar is one US dollar", value.span)
+        elif key.value in shelf.closed and rate != shelf.rates[key.value]:
+            fields.findings.add("R075", f"another folder has a rate of {key.value}", value.span)
         else:
             shelf.rates[key.value] = rate
 
@@ -220,6 +262,9 @@ def load_conditions(path: Path, findings: Findings) -> dict[str, Condition]:
     top.check(("conditions",), ("conditions",))
     found: dict[str, Condition] = {}
     for key, value in top.mapping("conditions") or ():
+        if len(found) == _MOST_CONDITIONS:
+            findings.add("R021", f"more than {_MOST_CONDITIONS} conditions", key.span)
+            break
         if not isinstance(value, Mapping):
             top.wrong(key.value, "{text: …, description: …}", value)
             continue

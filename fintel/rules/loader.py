@@ -6,8 +6,9 @@ A rule with an error is left out and its diagnostics say why; the others go on.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import fintel
 from fintel.errors import Diagnostic, Location, RuleError, Severity
@@ -24,6 +25,7 @@ CATALOGUE = "indicators.yaml"
 CONDITIONS = "conditions.yaml"
 LISTS = "lists"
 CASES = "cases"
+_T = TypeVar("_T", Condition, Indicator)
 _PACK_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 
 
@@ -68,14 +70,21 @@ def load(
             findings.add("R001", "no such folder of packs", Location(str(root)))
             continue
         load_lists(root / LISTS, shelf, findings)
-        indicators |= load_indicators(root / CATALOGUE, findings)
-        conditions |= load_conditions(root / CONDITIONS, findings)
+        shelf.close()
+        _add_new(indicators, load_indicators(root / CATALOGUE, findings), root / CATALOGUE, findings)
+        _add_new(conditions, load_conditions(root / CONDITIONS, findings), root / CONDITIONS, findings)
     if local_lists is not None and local_lists.is_dir():
+        shelf.open()
         load_lists(local_lists, shelf, findings)
     faults, sound = shared_condition_findings(conditions, shelf.lists)
     findings.items.extend(faults)
     conditions = {name: c for name, c in conditions.items() if name in sound}
     for folder in (f for root in roots for f in _pack_folders(root)):
+        if not _PACK_NAME.fullmatch(folder.name):
+            findings.add(
+                "R010", "a pack's folder is named by small letters, digits, '-' and '_'", Location(str(folder))
+            )
+            continue
         pack = _load_pack(folder, findings)
         packs[pack.name] = pack
         for path in yaml_files(folder, findings):
@@ -87,9 +96,19 @@ def load(
                 hint = "raise its version to replace the other" if folder != Path(known.location.file).parent else None
                 findings.add("R011", f"'{rule.id}' is already in {known.location}", rule.place("id"), hint)
                 continue
+            if known is not None:
+                message = f"replaces version {known.version} in {known.location.file}"
+                findings.add("R015", message, rule.place("version"), severity=Severity.INFO)
             rules[rule.id] = rule
     library = Library(tuple(rules.values()), shelf.lists, indicators, packs, shelf.rates, conditions)
     return _without_errors(library, findings)
+
+
+def _add_new(known: dict[str, _T], found: Mapping[str, _T], path: Path, findings: Findings) -> None:
+    """Add what is new. A folder that says something else under a name of another would change the other's rules."""
+    for name, value in found.items():
+        if known.setdefault(name, value) != value:
+            findings.add("R075", f"another folder has '{name}', and says something else", Location(str(path)))
 
 
 def _is_newer(rule: Rule, known: Rule) -> bool:

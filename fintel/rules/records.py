@@ -88,6 +88,8 @@ def typed(node: Scalar, column: Column, findings: Findings) -> Value:
                 return date.fromisoformat(node.value)
             case Type.TIMESTAMP:
                 moment = datetime.fromisoformat(node.value)
+                if not 1900 <= moment.year <= 2100:
+                    raise ValueError(node.value)
                 return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
             case Type.MONEY:
                 return Decimal(node.value).quantize(Decimal("0.00001"))

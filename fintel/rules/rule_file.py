@@ -43,6 +43,10 @@ KEYS = (*_ABOUT, *LOGIC_KEYS, "correlation")
 PARAMETER_KEYS = ("default", "unit", "basis", "range", "note")
 MEASURE_KEYS = (*KINDS, "timespan", "offset", "where", "same", "at", "of", "quantile", "by")
 STEP_KEYS = ("where", "after", "within", "at_least", "same")
+#: More of these than any published indicator needs; they bound what one small file can cost.
+_MOST = {"parameters": 40, "measures": 40, "steps": 12, "conditions": 40}
+_MOST_SAME = 6
+_STEM = re.compile(r"[a-z0-9][a-z0-9-]{0,98}")
 _COUNT = re.compile(r"[1-9][0-9]{0,5}|:[a-z][a-z0-9_]{0,62}")
 _T = TypeVar("_T")
 _LEVELS = tuple(level.value for level in Level)
@@ -66,6 +70,10 @@ def load_rule(path: Path, pack: str, shared: Mapping[str, Condition], findings: 
         fields.check(KEYS, (*REQUIRED_KEYS, "per", "anchor", "when", *(() if stepped else ("measures",))))
     spans = {key.value: value.span for key, value in node}
     wanted_id = f"{pack}/{path.stem}"
+    if not _STEM.fullmatch(path.stem):
+        findings.add("R010", "a rule's file is named by small letters, digits and '-'", Location(str(path)))
+    if "\n" in fields.text("title"):
+        findings.add("R007", "'title' takes one line", fields.span("title"))
     if fields.text("id", wanted_id) != wanted_id:
         findings.add("R010", f"the id of this file is '{wanted_id}'", fields.span("id"))
     rule = Rule(
@@ -154,13 +162,19 @@ def _is_name(key: Scalar, findings: Findings) -> bool:
     return False
 
 
+def _is_one_too_many(fields: Fields, name: str, number: int) -> bool:
+    if number == _MOST[name]:
+        fields.findings.add("R021", f"more than {_MOST[name]} {name}", fields.span(name), "write two rules")
+    return number >= _MOST[name]
+
+
 def _named(
     fields: Fields, name: str, make: Callable[[str, Fields, dict[str, Span]], _T | None], spans: dict[str, Span]
 ) -> list[_T]:
     """Read ``parameters``, ``measures`` or ``steps``: a mapping from names to mappings."""
-    found = []
+    found: list[_T] = []
     for key, value in fields.mapping(name) or ():
-        if not _is_name(key, fields.findings):
+        if not _is_name(key, fields.findings) or _is_one_too_many(fields, name, len(found)):
             continue
         if not isinstance(value, Keys):
             fields.wrong(key.value, "keys and values: {…}", value)
@@ -174,9 +188,9 @@ def _named(
 
 
 def _conditions(fields: Fields, spans: dict[str, Span]) -> dict[str, str]:
-    found = {}
+    found: dict[str, str] = {}
     for key, value in fields.mapping("conditions") or ():
-        if not _is_name(key, fields.findings):
+        if not _is_name(key, fields.findings) or _is_one_too_many(fields, "conditions", len(found)):
             continue
         if not isinstance(value, Scalar) or value.empty:
             fields.wrong(key.value, "a condition", value)
@@ -243,8 +257,12 @@ def _same(fields: Fields) -> tuple[tuple[str, str], ...]:
                 pairs.append((key.value, value.value.strip()))
             else:
                 fields.wrong("same", "names of columns", value)
-        return tuple(pairs)
-    return tuple((name, name) for name in fields.texts("same"))
+    else:
+        pairs = [(name, name) for name in fields.texts("same")]
+    if len(pairs) > _MOST_SAME or len(set(pairs)) < len(pairs):
+        fields.findings.add("R053", f"'same' takes up to {_MOST_SAME} different columns", fields.span("same"))
+        return ()
+    return tuple(pairs)
 
 
 def _step(name: str, fields: Fields, spans: dict[str, Span]) -> Step | None:

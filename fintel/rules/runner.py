@@ -20,13 +20,15 @@ from fintel.frames import fit
 from fintel.rules.across import Across
 from fintel.rules.compiler import CompiledRule, Plan, groups
 from fintel.rules.correlation import Findings, correlate
-from fintel.rules.episodes import EVIDENCE_LIMIT, Found, find
+from fintel.rules.episodes import TWIN_LIMIT, Found, find
 from fintel.rules.findings import tables_of
 from fintel.rules.model import Library, Rule
 from fintel.rules.prepared import blindness, prepare
 
 #: What can go wrong inside one rule without being a defect of fintel. The others go on.
-RULE_FAILURES = (pl.exceptions.PolarsError, ArithmeticError, ValueError, TypeError, LookupError)
+RULE_FAILURES = (
+    pl.exceptions.PolarsError, ArithmeticError, ValueError, TypeError, LookupError, RecursionError, MemoryError,
+)  # fmt: skip
 
 Progress = Callable[[str, int, int], None]
 
@@ -151,7 +153,7 @@ def _look_for_twin_evidence(across: Across, plan: Plan, found: dict[str, list[Fo
         parts = found.get(rule.rule.id, [])
         for place, part in enumerate(parts):
             if part.episodes is not None and part.evidence is not None:
-                more = across.evidence(rule, part.episodes, EVIDENCE_LIMIT).select(part.evidence.columns)
+                more = across.evidence(rule, part.episodes, TWIN_LIMIT).select(part.evidence.columns)
                 parts[place] = replace(part, evidence=pl.concat([part.evidence, more]))
 
 
@@ -160,7 +162,11 @@ def _correlate(findings: Findings, plan: Plan, tallies: dict[str, _Tally], payme
     together = findings
     for rule, parameters in plan.correlations:
         begun = time.perf_counter()
-        found = correlate(rule, parameters, findings, payments)
+        try:
+            found = correlate(rule, parameters, findings, payments)
+        except RULE_FAILURES as error:
+            tallies[rule.id] = _Tally(failure=f"{type(error).__name__}: {error}")
+            continue
         together += found.findings
         tallies[rule.id] = _Tally(found.candidates, found.hits, time.perf_counter() - begun)
     return together.in_order() if plan.correlations else findings
@@ -224,6 +230,8 @@ def _results(
             reason: str | None = f"no rate turns {plan.unconverted[rule.id]} into the base currency"
         else:
             outcome, reason = (answers | together)[rule.id]
+            if tally.failure is not None:
+                outcome, reason = Outcome.FAILED, tally.failure
         unseen = data.undecided[compiled[rule.id].anchor_mask] if rule.id in compiled and tally.failure is None else 0
         number, subjects = counts.get(rule.id, (0, 0))
         rows.append(

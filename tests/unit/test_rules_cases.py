@@ -231,3 +231,40 @@ def test_the_engine_passes_the_scratch_pack_and_says_when_it_cannot_tell(pack):
     outcome = run_cases(load([pack])[0], detect_tables)
     assert outcome.diagnostics == ()
     assert [(r.case, r.differences) for r in outcome.results] == [("hit", ()), ("near miss", ()), ("no rate", ())]
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        "{at: '0001-01-01T00:00+14:00', amount: 1}",
+        "{at: '9999-12-31T23:59-10:00', amount: 1}",
+        "{at: 2025-03-01, amount: 1, repeat: {times: 20000, every: 3660d}}",
+        "{at: 2025-03-01, amount: 1, repeat: {times: 20000, every: 1d}}, {at: 2025-03-01, amount: 1}",
+    ],
+)
+def test_times_and_numbers_of_entries_are_bounded(pack, entry):
+    rewrite(
+        pack,
+        "osec/cases/sends.yaml",
+        "{at: 2025-03-01, amount: 10, counterparty: r, repeat: {times: 3, every: 1d}}",
+        entry,
+    )
+    (rule,) = load([pack])[0].rules
+    _, found = load_cases(rule)
+    assert found and {d.code for d in found} <= {"R063"}
+
+
+@pytest.mark.parametrize("rate", ["1e300", "1e-320", "0", "-1", "nan"])
+def test_rates_of_cases_are_bounded(pack, rate):
+    rewrite(pack, "osec/cases/sends.yaml", "rates: {CAD: 0.7}", f"rates: {{CAD: {rate}}}")
+    (rule,) = load([pack])[0].rules
+    cases, found = load_cases(rule)
+    assert not cases and {d.code for d in found} == {"R063"}
+
+
+def test_one_file_of_cases_is_bounded(pack):
+    case = "  - {name: c, entries: [{at: 2025-03-01, account: a, direction: in, amount: 1, repeat: {times: 20000, every: 1s}}], expect: {hit: none}}\n"
+    (pack / "osec/cases/sends.yaml").write_text("cases:\n" + case * 9, encoding="utf-8")
+    (rule,) = load([pack])[0].rules
+    cases, found = load_cases(rule)
+    assert len(cases) == 5 and "100,000" in str(found[0])

@@ -322,9 +322,54 @@ def test_a_newer_version_in_ones_own_folder_replaces_the_shipped_one(tmp_path):
     rule = own / "osec" / "sends.yaml"
     rule.write_text(RULE.replace("version: 1", "version: 2").replace("default: 4", "default: 6"))
     library, found = load([shipped, own])
-    assert not found and library["osec/sends"].version == 2
+    assert [(d.code, d.severity) for d in found] == [("R015", Severity.INFO)]
+    assert library["osec/sends"].version == 2
     assert library["osec/sends"].parameters["min_sends"].default == 6
     assert library["osec/sends"].location.file == str(rule)
+    # a folder cannot change what another's rules look up
+    for name, old, new in (
+        ("lists/risk.yaml", "PH", "FR"),
+        ("lists/threshold_rates.yaml", "0.7", "0.000001"),
+        ("indicators.yaml", "own words", "other words"),
+    ):
+        text = FILES[name]
+        (own / name).write_text(text.replace(old, new), encoding="utf-8")
+        changed, found = load([shipped, own])
+        assert "R075" in {d.code for d in found} and changed.lists == library.lists, name
+        assert changed.threshold_rates == library.threshold_rates and changed.indicators == library.indicators
+        (own / name).write_text(text, encoding="utf-8")
     # the same version, or a lower one, is somebody's mistake
     library, found = load([own, shipped])
     assert {d.code for d in found} == {"R011"} and library["osec/sends"].version == 2
+
+
+def test_small_files_cannot_cost_much(pack):
+    steps = "".join(f"  s{i}: {{where: credit{i}, after: s{i - 1}, within: 1d}}\n" for i in range(1, 200))
+    many = {
+        "steps": RULE.replace("anchor: direction", f'steps:\n  s0: {{where: "true"}}\n{steps}anchor: direction'),
+        "measures": RULE.replace(
+            "measures:\n", "measures:\n" + "".join(f'  m{i}: {{count: "*", timespan: 1d}}\n' for i in range(500))
+        ),
+        "same": RULE.replace("timespan: 7d}", "timespan: 7d, same: [currency, currency]}", 1),
+        "peers": RULE.replace(
+            "timespan: 7d}",
+            "timespan: 7d}\n  usual: {peers: sends, quantile: 0.5, timespan: 3660d, by: [account_kind, account_kind]}",
+            1,
+        ),
+        "title": RULE.replace("title: Frequent low-value sends", 'title: "a\\n; drop table x"'),
+    }
+    for name, text in many.items():
+        (pack / "osec" / "sends.yaml").write_text(text, encoding="utf-8")
+        library, found = load([pack])
+        assert found and not library.rules, name
+    lines = "".join(f"  - {{key: k{i}, amount: 1}}\n" for i in range(5_000))
+    (pack / "lists" / "amounts.yaml").write_text(f"name: amounts\nkind: amounts\ncolumn: currency\nvalues:\n{lines}")
+    assert "R021" in {d.code for d in load([pack])[1]}
+
+
+@pytest.mark.parametrize("name", ["x`<img src=q>.yaml", "n\n; drop table x; --.yaml", "..yaml", "A.yaml"])
+def test_names_of_files_are_plain(pack, name):
+    (pack / "osec" / name).write_text(RULE.replace("id: osec/sends\n", ""), encoding="utf-8")
+    library, found = load([pack])
+    assert {r.id for r in library.rules} == {"osec/sends"}
+    assert name.startswith(".") or "R010" in {d.code for d in found}
