@@ -261,3 +261,24 @@ def test_what_a_correlation_cannot_name(tmp_path: Path, change: tuple[str, str],
     found, diagnostics = loader.load([tmp_path])
     assert code in {d.code for d in diagnostics}
     assert {r.id for r in found.rules} == {"t/ones", "t/twos", "t/threes", "t/chain"}
+
+
+def test_nothing_later_withdraws_a_correlation(correlated: Library) -> None:
+    """The peak of a component moves when more comes; what was there stays there."""
+    rows = [("a", "z", 1, 1), ("a", "z", 2, 2)]
+    more = [*rows, *[("a", "z", 2.5 + n / 100, 1) for n in range(5)]]
+    for payments in (rows, more):
+        found = detect_tables({"transactions": paid(*payments)}, correlated)
+        assert subjects(found, "chain") == ["a"] and subjects(found, "both") == ["a"]
+
+
+def test_a_busy_account_is_judged_in_linear_time(tmp_path: Path) -> None:
+    """One episode a payment, thousands of them: no join may pair them all."""
+    short = OUT.replace("timespan: 1d", "timespan: 1s")
+    ones, twos, threes = (short.replace("amount = 1", f"amount = {n}") for n in (1, 2, 3))
+    rules = library(tmp_path, ones=ones, twos=twos, threes=threes, both=TOGETHER, near=ACROSS)
+    rows = [("a", "hub", n / 50, 1 + n % 3) for n in range(6_000)] + [("hub", "b", n / 50, 3) for n in range(6_000)]
+    found = detect_tables({"transactions": paid(*rows)}, rules)
+    assert {"a", "hub"} <= set(subjects(found, "threes"))
+    assert subjects(found, "both") == ["a"] and subjects(found, "near") == ["a"]
+    assert found.evidence.height < 200_000
