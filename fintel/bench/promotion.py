@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -20,10 +20,12 @@ from fintel.bench.backtest_told import rests_on
 from fintel.bench.rewriting import author_of
 from fintel.domain.detection import Outcome
 from fintel.domain.schema import ENTRIES
-from fintel.errors import ConfigError, Diagnostic
+from fintel.errors import ConfigError, Diagnostic, Severity
 from fintel.rules.cases import load_cases
 from fintel.rules.checks import check, duplicate_logic
+from fintel.rules.checks_logic import logic_findings
 from fintel.rules.compiler import compile_library
+from fintel.rules.exclusions import Exclusion, review, subject
 from fintel.rules.model import STATUSES, Library, Rule
 from fintel.rules.testing import Detect, run_cases
 from fintel.store.lake import Lake
@@ -65,6 +67,7 @@ def gates(
     second: str,
     detect: Detect,
     loading: Sequence[Diagnostic] = (),
+    exclusions: Sequence[Exclusion] = (),
     evidence: Evidence | None = None,
     lake: Lake | None = None,
 ) -> tuple[Gate, ...]:
@@ -72,14 +75,15 @@ def gates(
 
     Parameters
     ----------
-    library: with the rule in it; ``loading``: what was found when it was read.
+    library: with the rule in it; ``loading``: what was found when it was read; ``exclusions``: findings
+        that may stand.
     evidence: of a backtest; None where there is none.
     lake: whose runs show the shadow days; None where there is none.
     """
     found = [_next(rule, status), _names(by, second)]
     if status == "deprecated":
         return (*found, _free(rule, library))
-    found += [_clean(rule, library, loading), _cases(rule, library, detect)]
+    found += [_clean(rule, status, library, loading, exclusions), _cases(rule, library, detect)]
     found += [_logic(rule, library, evidence), _budget(rule, evidence)]
     if status == "stable":
         found.append(shadow(rule, library, lake))
@@ -118,16 +122,26 @@ def _free(rule: Rule, library: Library) -> Gate:
     return Gate("nothing rests on it", True, "no correlation names it")
 
 
-def _clean(rule: Rule, library: Library, loading: Sequence[Diagnostic]) -> Gate:
-    file = Path(rule.location.file)
-    files = {str(file), str(file.parent / "cases" / file.name)}
-    alike = [d for d in duplicate_logic(library.rules) if f"'{rule.id}'" in d.message]
-    found = [*loading, *check(library.with_components((rule.id,)))]
-    mine = list(dict.fromkeys([d for d in found if d.location is not None and d.location.file in files] + alike))
+def _clean(
+    rule: Rule, status: str, library: Library, loading: Sequence[Diagnostic], exclusions: Sequence[Exclusion]
+) -> Gate:
+    """What check finds of the rule and its cases, once it has the new status."""
+    then = replace(rule, status=status)
+    whole = replace(library, rules=tuple(then if r.id == rule.id else r for r in library.rules))
+    found = [
+        *loading,
+        *check(whole.with_components((rule.id,))),
+        *logic_findings(whole, [then]),
+        *(d for d in duplicate_logic(whole.rules) if f"'{rule.id}'" in d.message),
+    ]
+    about = [d for d in dict.fromkeys(found) if subject(d) == rule.id or f"'{rule.id}'" in d.message]
+    reviewed = review(about, exclusions, today=date.today(), whole=())
+    mine = [d for d in reviewed.open if d.severity is not Severity.INFO]
+    let = f" ({len(reviewed.excluded)} excluded with a reason)" if reviewed.excluded else ""
     if not mine:
-        return Gate("check", True, "nothing found")
+        return Gate("check", True, f"nothing found{let}")
     more = f" and {len(mine) - 3} more" if len(mine) > 3 else ""
-    return Gate("check", False, "; ".join(f"{d.code} {d.message}" for d in mine[:3]) + more)
+    return Gate("check", False, "; ".join(f"{d.code} {d.message}" for d in mine[:3]) + more + let)
 
 
 def _cases(rule: Rule, library: Library, detect: Detect) -> Gate:

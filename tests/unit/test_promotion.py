@@ -19,15 +19,17 @@ from fintel.config import Settings
 from fintel.errors import ConfigError, RuleError
 from fintel.feeds import mapping_loader
 from fintel.pipeline import detect, ingest
+from fintel.rules.exclusions import read_exclusions
 from fintel.rules.loader import load, packs_folder
 from fintel.rules.model import Library, Rule
 from fintel.rules.runner import detect_tables
+from fintel.rules.source import Findings
 from fintel.store.lake import Lake
 
 ROOT = Path(__file__).resolve().parents[2]
 CATALOGUE = """\
 indicators:
-  MINE-01: {typology: ML-GENERAL, issuer: Us, document: A list, date: "2026-01", locator: "1", grade: U, text: "Many payers"}
+  MINE-01: {typology: ML-GENERAL, issuer: Us, document: A list, date: "2026-01", locator: "1", grade: V1, text: "Many payers"}
 """
 PACK = "name: mine\ntitle: Mine\ndescription: For tests.\n"
 LIST = "name: mine_channels\nkind: values\ncolumn: instrument\nvalues: [credit_transfer, card]\n"
@@ -50,6 +52,7 @@ measures:
   payers: {distinct: counterparty_id, timespan: 7d}
 when: payers >= :min_payers
 reason: "{payers} payers"
+falsepositives: [A shop]
 """
 CASES = """\
 defaults: {account: us, direction: in, instrument: credit_transfer}
@@ -144,7 +147,7 @@ def test_each_gate_shuts_for_its_own_reason(tmp_path: Path, change: dict[str, ob
     ("rule", "cases", "gate", "said"),
     [
         (RULE, CASES.replace("    near_miss: true\n", ""), {"cases", "check"}, "a near miss"),
-        (RULE, CASES.split("  - name: no instrument")[0], {"cases"}, "cannot tell"),
+        (RULE, CASES.split("  - name: no instrument")[0], {"cases", "check"}, "cannot tell"),
         (RULE, CASES.replace("times: 9", "times: 8", 1), {"cases"}, "nine payers"),
         (RULE.replace("parameters:\n", "parameters:\n  idle: {default: 1, unit: count, basis: engineering}\n"), CASES,
          {"check", "logic unchanged"}, "R040"),
@@ -168,10 +171,40 @@ def test_a_rule_that_is_not_sound_is_refused(tmp_path: Path, rule: str, cases: s
     assert said in " ".join(found[name].said for name in gate)
 
 
+def test_a_rule_is_checked_as_what_it_is_to_become(tmp_path: Path) -> None:
+    folder = write_pack(tmp_path, RULE.replace("experimental", "test").replace("falsepositives: [A shop]\n", ""))
+    library, rule = read_pack(folder)
+    options = {"detect": detect_tables, "evidence": evidence(rule, library), **PEOPLE}
+    found = {g.name: g for g in gates(rule, library, "stable", **options)}
+    assert shut(found) == {"check", "30 shadow days"}
+    assert "R067 stable without false positives" in found["check"].said
+    (tmp_path / "rules.exclude.yaml").write_text(
+        "exclude: [{rule: mine/*, code: R067, reason: nobody innocent does it}]\n"
+    )
+    findings = Findings()
+    known = read_exclusions(tmp_path / "rules.exclude.yaml", findings)
+    assert not findings.items
+    found = {g.name: g for g in gates(rule, library, "stable", exclusions=known, **options)}
+    assert shut(found) == {"30 shadow days"}
+    assert "1 excluded with a reason" in found["check"].said
+
+
 def test_without_a_backtest_nothing_is_shown(tmp_path: Path) -> None:
     found = judged(write_pack(tmp_path), "test", with_evidence=False)
     assert shut(found) == {"logic unchanged", "false-positive budget"}
     assert shut(judged(tmp_path, "stable", with_evidence=False)) >= {"lifecycle", "30 shadow days"}
+
+
+def test_ones_own_newer_version_may_replace_the_shipped_rule(tmp_path: Path) -> None:
+    """What only informs shuts no gate: else no rule that came with fintel could be tuned and promoted."""
+    write_pack(tmp_path / "shipped")
+    write_pack(tmp_path / "own", RULE.replace("version: 3", "version: 4"))
+    library, diagnostics = load([tmp_path / "shipped", tmp_path / "own"])
+    rule = library["mine/many-payers"]
+    assert rule.version == 4 and [d.code for d in diagnostics] == ["R015"]
+    shown = evidence(rule, library)
+    found = gates(rule, library, "test", detect=detect_tables, loading=diagnostics, evidence=shown, **PEOPLE)
+    assert shut({g.name: g for g in found}) == set()
 
 
 def test_a_rule_that_others_rest_on_is_not_deprecated(tmp_path: Path) -> None:
