@@ -19,6 +19,7 @@ _COMPARED = {
 }  # fmt: skip
 _TURNED = {"=": "=", "<>": "<>", "<": ">", "<=": ">=", ">": "<", ">=": "<="}
 _SIGNS = {"+": "plus", "-": "minus", "*": "times", "/": "divided by", "%": "modulo"}
+_ROUNDED = {"round": "rounded", "floor": "rounded down", "ceil": "rounded up"}
 #: Columns whose name alone would not be understood.
 _COLUMNS: Mapping[str, str] = {
     "amount": "amount in its own currency", "amount_base": "amount", "booked_at": "time", "local_hour": "local hour",
@@ -321,6 +322,12 @@ class Sentences:
         if part.operator in ("least", "greatest"):
             word = "smaller" if part.operator == "least" else "larger"
             return f"the {word} of {joined([self._value(p, text) for p in part.parts])}"
+        if part.sql.startswith("date '"):
+            return part.sql.removeprefix("date ").strip("'")
+        if part.operator == "abs":
+            return f"the size of {self._value(part.parts[0], text)}"
+        if part.operator in ("round", "floor", "ceil"):
+            return f"{self._value(part.parts[0], text)} {_ROUNDED[part.operator]}"
         if part.operator in ("lower", "upper"):
             return self._value(part.parts[0], text)
         if part.operator == "length":
