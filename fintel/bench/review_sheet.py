@@ -42,7 +42,7 @@ MAX_CELL = 2_000
 _FORMULA = "=+\\-@\t\r|%\uff1d\uff0b\uff0d\uff20"
 _BEGINS = re.compile(rf"(^|;)(?=[\s\"']*[{_FORMULA}])")
 _ENDED = re.compile(rf"(^|;)'(?=[\s\"']*[{_FORMULA}])")
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\u200b-\u200f\u2060\ufeff\u202a-\u202e\u2066-\u2069]")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
