@@ -293,10 +293,19 @@ def shadow(rule: Rule, library: Library, lake: Lake | None) -> Gate:
     return Gate(name, end - begin >= SHADOW, said)
 
 
-def promotion_line(rule: Rule, status: str, by: str, second: str, on: date, evidence: Evidence | None) -> str:
-    """``2: test → stable (promoted on 2026-11-24, …, by A and B)``."""
+def promoted_version(rule: Rule, into: Path | None) -> int:
+    """The version that is written: the same, as the logic is; in another folder the next one, for of two
+    folders the higher version is taken."""
+    elsewhere = into is not None and (into / rule.pack).resolve() != Path(rule.location.file).resolve().parent
+    return rule.version + 1 if elsewhere else rule.version
+
+
+def promotion_line(
+    rule: Rule, status: str, version: int, by: str, second: str, on: date, evidence: Evidence | None
+) -> str:
+    """``2: test → stable (on 2026-11-24, …, by A and B)``."""
     shown = ""
     if evidence is not None and evidence.rate is not None and status != "deprecated":
         shown = f", {evidence.rate:.2f} false alarms per 10,000 accounts and 30 days"
     people = f"{author_of(by)} and {author_of(second)}"
-    return f"{rule.version}: {rule.status} → {status} (on {on.isoformat()}{shown}, by {people})"
+    return f"{version}: {rule.status} → {status} (on {on.isoformat()}{shown}, by {people})"

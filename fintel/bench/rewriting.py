@@ -94,8 +94,8 @@ def rewrite(text: str, name: str, values: Mapping[str, float], line: str) -> str
     return _edited(text, edits)
 
 
-def rewrite_status(text: str, name: str, status: str, line: str) -> str:
-    """A rule file's text with another status and one more changelog line; parameters as in ``rewrite``.
+def rewrite_status(text: str, name: str, status: str, version: int, line: str) -> str:
+    """A rule file's text with another status, this version and one more changelog line; else as ``rewrite``.
 
     Raises
     ------
@@ -105,8 +105,9 @@ def rewrite_status(text: str, name: str, status: str, line: str) -> str:
     old = node.get("status")
     if not isinstance(old, Scalar):
         raise RuleError(f"{name} has no status")
-    log = _log(node, plain, _version(node, name), json.dumps(line, ensure_ascii=False))
-    return _edited(text, [Edit(old.span.start, old.span.end, status), log])
+    number = _version(node, name)
+    edits = [Edit(old.span.start, old.span.end, status), Edit(number.span.start, number.span.end, str(version))]
+    return _edited(text, [*edits, _log(node, plain, number, json.dumps(line, ensure_ascii=False))])
 
 
 def _read(text: str, name: str) -> tuple[str, Node]:
@@ -207,11 +208,15 @@ def write_version(
         _verify(rule, source, text, new, changed, line)
         return new
 
-    return _write(rule, change, rule.version + 1, line, to)
+    return _write(rule, change, rule.version + 1, line, to, "--to")
 
 
-def write_status(rule: Rule, status: str, line: str, *, to: Path | None = None) -> Written:
+def write_status(
+    rule: Rule, status: str, version: int, line: str, *, to: Path | None = None, option: str = "--to"
+) -> Written:
     """Write another status and a changelog line into a rule's file; as ``write_version``, which also tells ``to``.
+
+    ``option``: what ``to`` is called on the command line, for hints.
 
     Raises
     ------
@@ -219,22 +224,24 @@ def write_status(rule: Rule, status: str, line: str, *, to: Path | None = None) 
     """
 
     def change(text: str, source: Path) -> str:
-        new = rewrite_status(text, str(source), status, line)
+        new = rewrite_status(text, str(source), status, version, line)
         before, after = (_tree(t, str(source)) for t in (text, new))
         if before.get("version") != str(rule.version) or before.get("status") != rule.status:
             raise RuleError(f"{source.name} was changed since it was read", hint="run it again")
-        _require_same({**before, "status": status}, after, line, source)
+        _require_same({**before, "status": status, "version": str(version)}, after, line, source)
         return new
 
-    return _write(rule, change, rule.version, line, to)
+    return _write(rule, change, version, line, to, option)
 
 
-def _write(rule: Rule, change: Callable[[str, Path], str], version: int, line: str, to: Path | None) -> Written:
+def _write(
+    rule: Rule, change: Callable[[str, Path], str], version: int, line: str, to: Path | None, option: str
+) -> Written:
     source = Path(rule.location.file)
     if to is None and source.resolve().is_relative_to(packs_folder().resolve()):
         raise RuleError(
             f"{rule.id} comes with fintel, and the next update would overwrite a change",
-            hint="--to FOLDER writes the new version into a folder of your own packs",
+            hint=f"{option} FOLDER writes the new version into a folder of your own packs",
         )
     try:
         data_bytes = source.read_bytes()
@@ -246,7 +253,7 @@ def _write(rule: Rule, change: Callable[[str, Path], str], version: int, line: s
         _replace(target, new.encode("utf-8"), like=source)
     except (OSError, UnicodeDecodeError) as error:
         why = error.strerror if isinstance(error, OSError) else "not UTF-8"
-        raise RuleError(f"the new version of {rule.id} cannot be written: {why}", hint="--to FOLDER") from error
+        raise RuleError(f"the new version of {rule.id} cannot be written: {why}", hint=f"{option} FOLDER") from error
     return Written(target, version, line, copied)
 
 

@@ -10,6 +10,7 @@ import typer
 
 from fintel.cli.console import errors_explained, print_json, print_table, progress, say, short_path, tell
 from fintel.cli.options import AsJson, ConfigFile, LakeFolder, settings_of
+from fintel.cli.proving import known_exclusions
 from fintel.cli.rules import Folder, choose
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ def promote(
     with errors_explained():
         from contextlib import ExitStack
 
-        from fintel.bench.promotion import gates, promotion_line
+        from fintel.bench.promotion import gates, promoted_version, promotion_line
         from fintel.bench.rewriting import write_status
         from fintel.errors import ConfigError, did_you_mean
         from fintel.pipeline import load_library
@@ -71,13 +72,14 @@ def promote(
             evidence = None if to == "deprecated" else _evidence(subject, library, settings, store, record)
             found = gates(
                 subject, library, to, by=by, second=second, detect=detect_tables,
-                loading=loading, evidence=evidence, lake=store,
+                loading=loading, exclusions=known_exclusions(None, folder, config)[1], evidence=evidence, lake=store,
             )  # fmt: skip
         shut = [g for g in found if not g.open]
         written = None
         if not shut and not dry_run:
-            line = promotion_line(subject, to, by, second, datetime.now(UTC).date(), evidence)
-            written = write_status(subject, to, line, to=into)
+            version = promoted_version(subject, into)
+            line = promotion_line(subject, to, version, by, second, datetime.now(UTC).date(), evidence)
+            written = write_status(subject, to, version, line, to=into, option="--into")
         if as_json:
             print_json(
                 {

@@ -12,8 +12,17 @@ import pytest
 from typer.testing import CliRunner
 
 from fintel.bench.backtest_told import rests_on
-from fintel.bench.promotion import Evidence, Gate, evidence_of, gates, promotion_line, read_record, shadow
-from fintel.bench.rewriting import rewrite_status
+from fintel.bench.promotion import (
+    Evidence,
+    Gate,
+    evidence_of,
+    gates,
+    promoted_version,
+    promotion_line,
+    read_record,
+    shadow,
+)
+from fintel.bench.rewriting import rewrite_status, write_status
 from fintel.cli.main import app
 from fintel.config import Settings
 from fintel.errors import ConfigError, RuleError
@@ -281,7 +290,7 @@ def test_a_blind_run_is_no_shadow_day(tmp_path: Path, tmp_path_factory: pytest.T
 def test_the_status_changes_and_nothing_else(newline: str) -> None:
     text = "\ufeff" + RULE.replace("\n", newline)
     line = '3: experimental → test (on 2026-11-24, by A. "B" Analyst and C)'
-    new = rewrite_status(text, "rule.yaml", "test", line)
+    new = rewrite_status(text, "rule.yaml", "test", 3, line)
     log = f"changelog: [{json.dumps(line, ensure_ascii=False)}]{newline}"
     assert new.count(log) == 1
     assert new.replace(log, "").replace("status: test ", "status: experimental ") == text
@@ -289,7 +298,7 @@ def test_the_status_changes_and_nothing_else(newline: str) -> None:
 
 def test_the_changelog_names_both_people_and_what_was_measured(tmp_path: Path) -> None:
     library, rule = read_pack(write_pack(tmp_path))
-    line = promotion_line(rule, "test", " A.\n Analyst", "B", date(2026, 11, 24), evidence(rule, library))
+    line = promotion_line(rule, "test", 3, " A.\n Analyst", "B", date(2026, 11, 24), evidence(rule, library))
     assert line == (
         "3: experimental → test (on 2026-11-24, 3.00 false alarms per 10,000 accounts and 30 days, by A. Analyst and B)"
     )
@@ -379,14 +388,18 @@ def test_usage_is_explained(tmp_path: Path, typed: Callable[..., tuple[int, str]
 
 
 def test_a_shipped_rule_is_promoted_into_a_folder_of_ones_own(tmp_path: Path) -> None:
-    from fintel.bench.rewriting import write_status
-
     rule = load()[0]["ml-general/fan-in"]
     file = Path(rule.location.file)
     assert file.is_relative_to(packs_folder())
     before = file.read_bytes()
-    with pytest.raises(RuleError, match="comes with fintel"):
-        write_status(rule, "stable", f"{rule.version}: x")
-    written = write_status(rule, "stable", f"{rule.version}: x", to=tmp_path)
+    with pytest.raises(RuleError, match="comes with fintel") as refused:
+        write_status(rule, "stable", rule.version, "x", option="--into")
+    assert "--into" in str(refused.value.hint)
+    assert promoted_version(rule, packs_folder()) == promoted_version(rule, None) == rule.version
+    version = promoted_version(rule, tmp_path)
+    written = write_status(rule, "stable", version, f"{version}: x", to=tmp_path)
     assert file.read_bytes() == before
     assert "status: stable" in written.file.read_text()
+    library, _ = load([packs_folder(), tmp_path])
+    taken = library["ml-general/fan-in"]
+    assert (taken.status, taken.version, taken.fingerprint) == ("stable", rule.version + 1, rule.fingerprint)
