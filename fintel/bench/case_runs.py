@@ -16,7 +16,7 @@ from fintel.rules.model import Library, Rule
 from fintel.rules.testing import CaseResult, PackResult
 
 #: Rules in a run: enough to share what a run costs, few enough that masks of one are no burden to another.
-RULES_AT_ONCE = 12
+RULES_AT_ONCE = 24
 #: Fewer rules than this for each process, and starting it costs more than it saves.
 RULES_A_PROCESS = 40
 
