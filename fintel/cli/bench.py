@@ -117,9 +117,11 @@ def why_not(
     """Which condition failed on an account, by how much, and when it came nearest."""
     with errors_explained():
         from fintel.bench.why_not import why_not as look
+        from fintel.pipeline import load_local_filters
 
         settings = settings_of(config, lake)
         library = library_of(config, folder)[0]
+        library = load_local_filters(settings, library)[0].filtered(library)
         library = library.only(choose(library, chosen))
         with lake_tables(settings) as tables, progress() as show:
             _require_account(tables, account)
