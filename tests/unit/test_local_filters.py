@@ -330,7 +330,13 @@ def test_a_model_that_speaks_against_an_account_keeps_it_in_the_queue(
             "text": ["t"] * 4,
         }
     )
-    ranking = rank(found.episodes, accounts, run_id="r", prior=0.001, learned=Learned(contributions=says, base=-9.0, rule_weight=1.0))
+    ranking = rank(
+        found.episodes,
+        accounts,
+        run_id="r",
+        prior=0.001,
+        learned=Learned(contributions=says, base=-9.0, rule_weight=1.0),
+    )
     some = [suppression(library, p, "account", a) for p in ("osec/*", "ml-general/*") for a in (one, other)]
     alerts = mark_suppressed(ranking, found.episodes, marked(found, tables, some)).alerts
     assert alerts.filter(pl.col("suppressed").is_not_null())["account_id"].to_list() == [other]
