@@ -18,6 +18,8 @@ from fintel.rules.model import Rule
 from fintel.rules.source import MAX_BYTES, Findings, Scalar, Sequence, parse
 from fintel.rules.source import Mapping as Node
 
+#: What a rule with other numbers has to earn again.
+_PROVEN = ("test", "stable")
 _KEY = "changelog"
 _BOM = "\ufeff"
 MAX_AUTHOR = 80
@@ -90,6 +92,10 @@ def rewrite(text: str, name: str, values: Mapping[str, float], line: str) -> str
     version = _version(node, name)
     edits = [_default(node, name, parameter, value) for parameter, value in values.items()]
     edits.append(Edit(version.span.start, version.span.end, str(int(version.value) + 1)))
+    status = node.get("status")
+    if isinstance(status, Scalar) and status.value.strip() in _PROVEN:
+        # other numbers have proven nothing yet: fintel rules promote raises it again
+        edits.append(Edit(status.span.start, status.span.end, "experimental"))
     edits.append(_log(node, plain, version, json.dumps(line, ensure_ascii=False)))
     return _edited(text, edits)
 
@@ -269,7 +275,8 @@ def _verify(rule: Rule, source: Path, old: str, new: str, values: Mapping[str, f
             before["parameters"][name]["default"] = number_text(value)
     except (KeyError, ValueError, TypeError) as error:
         raise RuleError(f"{source.name} does not hold {rule.id} any more") from error
-    _require_same({**before, "version": str(rule.version + 1)}, after, line, source)
+    status = "experimental" if before.get("status") in _PROVEN else before.get("status")
+    _require_same({**before, "version": str(rule.version + 1), "status": status}, after, line, source)
 
 
 def _require_same(wanted: dict[str, Any], after: dict[str, Any], line: str, source: Path) -> None:
@@ -302,7 +309,7 @@ def _copy_beside(rule: Rule, source: Path, target: Path) -> tuple[Path, ...]:
     copied = []
     for relative in (Path(PACK_FILE), Path(CASES) / source.name):
         here, there = source.parent / relative, target.parent / relative
-        if here.is_file() and not there.exists():
+        if here.is_file() and not here.is_symlink() and not there.exists():
             there.parent.mkdir(exist_ok=True)
             shutil.copyfile(here, there)
             copied.append(there)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from fintel.bench.coverage import Sight
     from fintel.bench.why_not import WhyNot
     from fintel.config import Settings
+    from fintel.rules.model import Library
 
 
 @contextmanager
@@ -177,7 +178,7 @@ def _show_why_not(found: Sequence[WhyNot], limit: int) -> None:
 
 
 def diff(
-    old: Annotated[Path, typer.Argument(help="Folder of packs as it was.")],
+    old: Annotated[Path, typer.Argument(help="Folder of packs as it was, or 'shipped'.")],
     new: Annotated[Path | None, typer.Argument(help="Folder of packs as it is; default: the shipped packs.")] = None,
     data: Annotated[bool, typer.Option("--data", help="Run both on the lake: subjects gained and lost.")] = False,
     as_of: AsOf = None,
@@ -188,13 +189,8 @@ def diff(
     """What changed between two versions of rules: logic, parameters, lists; and on data, who is gained and lost."""
     with errors_explained():
         from fintel.bench.diff import changes, subjects
-        from fintel.rules import loader
 
-        libraries = []
-        for folder in (old, new or loader.packs_folder()):
-            library, found = loader.load([folder])
-            print_diagnostics(found)
-            libraries.append(library)
+        libraries = [_layered(folder) for folder in (old, new)]
         changed = [c for c in changes(*libraries) if c.change != "same"]
         moved = None
         if data:
@@ -225,6 +221,22 @@ def diff(
         say(f"{len(changed)} of {len(changes(*libraries))} rules differ")
         if moved is not None:
             print_table("subjects", moved.columns, moved.iter_rows(), right=("episodes",))
+
+
+def _layered(folder: Path | None) -> Library:
+    """A folder of packs by itself if it has a catalogue of its own rules, else upon the shipped packs.
+
+    A folder of one's own holds what differs; without the shipped lists and conditions it says nothing.
+    """
+    from fintel.rules import loader
+
+    shipped = loader.packs_folder()
+    if folder is not None and str(folder) == "shipped" and not folder.exists():
+        folder = None
+    whole = folder is None or folder.resolve() == shipped or (folder / loader.CONDITIONS).is_file()
+    library, found = loader.load([folder or shipped] if whole else [shipped, folder])  # type: ignore[list-item]
+    print_diagnostics(d for d in found if d.code != "R015")
+    return library
 
 
 def register(app: typer.Typer) -> None:

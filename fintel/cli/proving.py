@@ -66,10 +66,7 @@ def check(
             print_json(log(opened, reviewed.excluded, root=Path.cwd()))
         errors = sum(d.severity is Severity.ERROR for d in opened)
         warnings = sum(d.severity is Severity.WARNING for d in opened)
-        say(
-            f"{len(library.rules)} rules, {errors} errors, {warnings} warnings, "
-            f"{len(reviewed.excluded)} excluded"
-        )
+        say(f"{len(library.rules)} rules, {errors} errors, {warnings} warnings, {len(reviewed.excluded)} excluded")
         if errors or warnings:
             raise typer.Exit(1)
 

@@ -19,7 +19,9 @@ app = typer.Typer(no_args_is_help=True, help="Published indicators as rules: rea
 Folder = Annotated[
     Path | None, typer.Option("--folder", "-f", help="A folder of packs to look at beside the shipped ones.")
 ]
-Chosen = Annotated[list[str] | None, typer.Argument(help="Packs or rules, for example osec or osec/some-rule.")]
+Chosen = Annotated[
+    list[str] | None, typer.Argument(help="Packs, rules or indicators: osec, osec/some-rule, FINTRAC-SHADOW-02.")
+]
 
 
 def library_of(config: Path | None, folder: Path | None) -> tuple[Library, tuple[Diagnostic, ...]]:
@@ -43,11 +45,12 @@ def choose(library: Library, wanted: list[str] | None) -> tuple[str, ...]:
 
     if not wanted:
         return tuple(r.id for r in library.rules)
-    names = {r.id for r in library.rules} | set(library.packs)
+    names = {r.id for r in library.rules} | set(library.packs) | set(library.indicators)
     for name in wanted:
         if name not in names:
-            raise RuleError(f"no pack or rule '{name}'", hint=did_you_mean(name, names) or "fintel rules list")
-    return tuple(r.id for r in library.rules if r.id in wanted or r.pack in wanted)
+            hint = did_you_mean(name, names) or "fintel rules list; fintel rules coverage --all lists indicators"
+            raise RuleError(f"no pack, rule or indicator '{name}'", hint=hint)
+    return tuple(r.id for r in library.rules if {r.id, r.pack, *r.indicators} & set(wanted))
 
 
 @app.command("list")

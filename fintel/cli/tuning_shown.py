@@ -112,7 +112,9 @@ def show_files(files: Mapping[str, Any], written: Written | None, rule: Rule) ->
         say(f"wrote {short_path(Path(files['chart']))}")
     if written is not None:
         tell(f"wrote {short_path(written.file)}: {written.line}")
-        say(f"its cases may expect the old numbers: fintel rules test {rule.id}")
+        folder = short_path(written.file.parent.parent)
+        say(f"its cases may expect the old numbers: fintel rules test {rule.id} --folder {folder}")
+        say(f"to use it: packs = [\"{folder}\"] in fintel.toml; with other numbers it begins as 'experimental'")
 
 
 def as_dict(

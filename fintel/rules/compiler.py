@@ -275,6 +275,10 @@ class _Compiler:
         for name, (last, reach) in self._chain_of(anchor).items():
             windows.setdefault(name, Window("count", "*", last, reach))
         self.needs.codes.update(rule.per)
+        for column in rule.per:
+            if column != "account_id":
+                base = mask_of(anchor)
+                self.guards[f"per: {column}"] = (base, self._carrying(base, [column]))
         when = parse_when(rule.when, measures=rule.observables, parameters=self.parameters, location=rule.place("when"))
         return CompiledRule(
             rule, self.parameters, anchor, windows, twins, peers, self.guards, self.filters, self.reads,

@@ -1,4 +1,4 @@
-"""A correlation of rules as SQL: the episodes of its components, looked at at each moment at which one peaks."""
+"""A correlation of rules as SQL: a component is there at the first hit of each of its episodes on each day (UTC)."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def correlation_sql(
     components = components_of(rule, library, base_currency=base_currency, rates=rates)
     numbers = {name: number for number, name in enumerate(components, start=1)}
     ctes = [
-        (f"component_{numbers[name]}", f"-- {name}\n{with_sql(written(r))}\nselect account_id, peak_at\nfrom episode")
+        (f"component_{numbers[name]}", f"-- {name}\n{with_sql(written(r))}\n{_moments(r.rule)}")
         for name, r in components.items()
     ]
     if wanted.across:
@@ -76,15 +76,29 @@ def correlation_sql(
     return "\n".join([f"-- {rule.id}: {rule.title}", with_sql(ctes), *tail]) + "\n"
 
 
+def _moments(rule: Rule) -> str:
+    """The first hit of each episode on each day."""
+    keys = ", ".join(dict.fromkeys(("account_id", *rule.per)))
+    return f"select account_id, min(booked_at) as moment\nfrom numbered_hit\ngroup by {keys}, number, booked_at::date"
+
+
 def _event(wanted: Correlation, group: str, number: int) -> str:
-    """When a component is there for an account; across an edge, for whoever paid or was paid by the other side."""
+    """When a component is there for an account.
+
+    Across an edge: at a payment, if the other side has it from within the span; and when it first has it after one.
+    """
+    shown = f"select '{group}' as part, {number} as rule"
+    component, span = f"component_{number}", span_sql(wanted.timespan)
     if group != wanted.across:
-        return f"select '{group}' as part, {number} as rule, account_id, peak_at as moment from component_{number}"
-    apart = "abs(epoch_us(e.paid_at) - epoch_us(c.peak_at))"
+        return f"{shown}, account_id, moment from {component}"
     return (
-        f"select '{group}' as part, {number} as rule, e.account_id, greatest(c.peak_at, e.paid_at) as moment\n"
-        f"from component_{number} c join edge e on e.other = c.account_id\n"
-        f"  and {apart} < {wanted.timespan // timedelta(microseconds=1)}"
+        f"{shown}, e.account_id, e.paid_at as moment from edge e where exists (\n"
+        f"  select 1 from {component} c where c.account_id = e.other\n"
+        f"    and c.moment <= e.paid_at and c.moment > e.paid_at - {span})\n"
+        "union all\n"
+        f"{shown}, e.account_id, min(c.moment) as moment\n"
+        f"from edge e join {component} c on c.account_id = e.other and c.moment > e.paid_at\n"
+        f"group by e.account_id, e.other, e.paid_at having min(c.moment) < e.paid_at + {span}"
     )
 
 

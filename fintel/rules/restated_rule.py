@@ -123,7 +123,7 @@ class Restatement:
         keys = ", ".join(dict.fromkeys(("account_id", *self.rule.per)))
         reach = span_sql(reach_of(self.rule))
         begins = [
-            f"select *, {self.excess} as excess,",
+            f"select *, round({self.excess}, 9) as excess,",
             f"  coalesce(booked_at - {reach} > lag(booked_at) over in_order, true) as begins",
             f"from measured\nwhere {self.when}",
             f"window in_order as (partition by {keys} order by {position})",
