@@ -549,7 +549,7 @@ def test_every_shipped_rule_can_be_rewritten_and_read_again(shipped: Library, tm
         target = rewriting.write_version(rule, {name: value}, by="A. Analyst", on=date(2026, 11, 24), to=tmp_path)
         old, new = Path(rule.location.file).read_bytes().splitlines(), target.file.read_bytes().splitlines()
         kept = [row for row in new if row in old]
-        assert len(new) - len(kept) <= 3, rule.id
+        assert len(new) - len(kept) <= 4, rule.id
         tried += 1
     assert tried > 40
     shutil.copytree(packs_folder() / "lists", tmp_path / "lists")
