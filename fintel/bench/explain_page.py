@@ -155,6 +155,8 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> list[str]:
 def _plain(text: str) -> str:
     """A text in which Markdown sees nothing but code spans and web addresses in angle brackets."""
     pieces = " ".join(text.split()).split("`")
+    if len(pieces) % 2 == 0:  # a mark that is not closed begins no code
+        pieces = ["&#96;".join(pieces)]
     for n in range(0, len(pieces), 2):
         for sign in "*[]_":
             pieces[n] = pieces[n].replace(sign, f"\\{sign}")

@@ -48,6 +48,6 @@ def sql(
             raise RuleError(f"no rule '{rule}'", hint=did_you_mean(rule, names) or "fintel rules list")
         write = sql_of if form == "joins" else windows_sql_of
         base = settings.base_currency
+        tell(write(library[rule], library, base_currency=base).rstrip())
         for column, name in sorted(mentions_of(library[rule], library, base_currency=base)):
             tell(f"-- {mention_column(column, name)}: whether {column} mentions a term of the list '{name}'")
-        tell(write(library[rule], library, base_currency=base).rstrip())

@@ -8,7 +8,7 @@ from itertools import pairwise
 
 from fintel.rules.model import GROUPS, Correlation, Library, Rule
 from fintel.rules.restated_measures import span_sql
-from fintel.rules.restated_rule import Ctes, Restatement, count_of, parameters_in_base, restate, with_sql
+from fintel.rules.restated_rule import Ctes, Restatement, comment, count_of, parameters_in_base, restate, with_sql
 from fintel.rules.restated_windows import windows_ctes
 
 
@@ -73,7 +73,7 @@ def correlation_sql(
         held.append("in_order")
     ctes.append(("judged", ",\n".join(["select m.account_id, m.moment", *judged]) + "\nfrom asked m"))
     tail = ["select *", "from judged", f"where {' and '.join(held)}", "order by account_id, moment"]
-    return "\n".join([f"-- {rule.id}: {rule.title}", with_sql(ctes), *tail]) + "\n"
+    return "\n".join([with_sql(ctes), *tail, comment(rule)]) + "\n"
 
 
 def _moments(rule: Rule) -> str:

@@ -60,7 +60,7 @@ class Restatement:
         """A query over ``measured``."""
         shown = ", ".join(["account_id", "entry_id", *(f'"{name}"' for name in self.rule.observables)])
         tail = [f"select {shown}{more}", "from measured", *([where] if where else []), "order by booked_at, entry_id"]
-        return "\n".join([f"-- {self.rule.id}: {self.rule.title}", with_sql(ctes), *tail]) + "\n"
+        return "\n".join([with_sql(ctes), *tail, comment(self.rule)]) + "\n"
 
     def ctes(self) -> Ctes:
         """From entries to ``measured``, which has a row for each anchor: window by window, as joins."""
@@ -181,11 +181,12 @@ class _Writer:
         rule = self.rule
         conditions = {name: self._named(name, text, f"conditions.{name}") for name, text in rule.conditions.items()}
         steps = {s.name: self._named(s.name, s.where, f"steps.{s.name}.where") for s in rule.steps.values()}
-        anchor = self._flag("is_anchor", rule.anchor, "anchor")
+        # names that no condition of a rule can have
+        anchor = self._flag("is anchor", rule.anchor, "anchor")
         filters = {name: name for name in rule.steps}
         for m in rule.measures.values():
             part = f"measures.{m.name}.where"
-            filters[m.name] = anchor if m.where is None else self._flag(f"in_{m.name}", m.where, part)
+            filters[m.name] = anchor if m.where is None else self._flag(f"in {m.name}", m.where, part)
             self.columns.update(_read_by(m))
         self.columns.update(rule.per)
         self.columns.update(column for step in rule.steps.values() for pair in step.same for column in pair)
@@ -217,6 +218,12 @@ class _Writer:
             self.flags[name] = self._read(text, part)
             self.selecting[text] = name
         return self.selecting[text]
+
+
+def comment(rule: Rule) -> str:
+    """What a query is, as one line: a title may come from anybody."""
+    words = " ".join(f"{rule.id}: {rule.title}".split())
+    return f"-- {''.join(c if c.isprintable() else ' ' for c in words)}"
 
 
 def observed(rule: Rule) -> tuple[Measure, ...]:

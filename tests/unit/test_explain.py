@@ -139,3 +139,12 @@ def test_a_pack_is_no_rule(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     done = CliRunner().invoke(app, ["rules", "explain", "osec"])
     assert done.exit_code == 2 and "is a pack" in done.output
+
+
+def test_no_text_of_a_pack_is_markup() -> None:
+    from fintel.bench.explain_page import _plain
+
+    for text in ("odd ` <script>alert(1)</script>", "<img src=x onerror=alert(1)>", "a `b` c ` <b>", "`<b>` <i>"):
+        shown = _plain(text)
+        outside = "".join(shown.split("`")[::2])
+        assert "<" not in outside, shown

@@ -36,7 +36,7 @@ def test_the_query_is_printed_as_it_is(library: Library, tmp_path: Path, monkeyp
         rule = library[rule_id]
         code, text = run(rule_id, folder=tmp_path, monkeypatch=monkeypatch)
         assert code == 0
-        assert text.rstrip().endswith(sql_of(rule, library, base_currency="USD").rstrip())
+        assert text.startswith(sql_of(rule, library, base_currency="USD").rstrip())
         for column, name in mentions_of(rule, library, base_currency="USD"):
             assert f"-- {mention_column(column, name)}: " in text
         _, text = run(rule_id, "--form", "windows", folder=tmp_path, monkeypatch=monkeypatch)

@@ -22,6 +22,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
+from fintel.bench import review_sheet, rewriting
 from fintel.bench.boxes import alerted, boxes_of, count_alerts, stack
 from fintel.bench.intervals import SMALL, Share, by_group
 from fintel.bench.margins import BANDS, line, margins
@@ -36,7 +37,6 @@ from fintel.errors import RuleError
 from fintel.feeds import mapping_loader
 from fintel.models.verdicts import verdicts
 from fintel.pipeline import canonical_tables, ingest
-from fintel.bench import review_sheet, rewriting
 from fintel.rules.expression import parse_when
 from fintel.rules.loader import load, packs_folder
 from fintel.rules.model import Library
