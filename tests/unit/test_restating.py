@@ -40,7 +40,7 @@ def test_the_query_is_printed_as_it_is(library: Library, tmp_path: Path, monkeyp
         for column, name in mentions_of(rule, library, base_currency="USD"):
             assert f"-- {mention_column(column, name)}: " in text
         _, text = run(rule_id, "--form", "windows", folder=tmp_path, monkeypatch=monkeypatch)
-        assert text.rstrip().endswith(windows_sql_of(rule, library, base_currency="USD").rstrip())
+        assert text.startswith(windows_sql_of(rule, library, base_currency="USD").rstrip())
 
 
 def test_wrong_words_get_a_hint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
