@@ -110,7 +110,7 @@ def numbered_hits(
         *sides,
         # rounded: the last digit of a logarithm depends on how many rows are computed at once
         strength=(_doublings(compiled.clauses, _FULL) / _FULL).round(9),
-        excess=_doublings(compiled.clauses, _UNBOUNDED),
+        excess=_doublings(compiled.clauses, _UNBOUNDED).round(9),
         anchor=pl.Series(hits),
         entry=pl.Series(entry.astype(np.int64)),
         partition=pl.Series(piece.starts[rows]),

@@ -209,7 +209,7 @@ def test_sniff_then_run_on_a_file_nobody_knows(tmp_path: Path) -> None:
         (["detect", "--as-of", "yesterday"], "ISO"),
         (["score"], "champion"),
         (["feed", "add", "x.bin"], "no x.bin"),
-        (["rules", "test", "nothing"], "no pack or rule"),
+        (["rules", "test", "nothing"], "no pack, rule or indicator"),
     ],
 )
 def test_errors_are_clear_and_exit_with_2(tmp_path: Path, words: list[str], told: str) -> None:

@@ -38,7 +38,7 @@ def test_cases_of_a_users_pack_are_items(tmp_path: Path) -> None:
     assert f"{names} passed" in done.stdout
     # a moved threshold fails cases, each with its place and what the rule says
     rule = pack / f"{_RULE}.yaml"
-    rule.write_text(rule.read_text().replace("default: 4,", "default: 5,"))
+    rule.write_text(rule.read_text().replace("min_sends: {default: 5,", "min_sends: {default: 6,"))
     done = _pytest("packs", folder=tmp_path)
     assert done.returncode == 1
     assert f"cases/{_RULE}.yaml:" in done.stdout
