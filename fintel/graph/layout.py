@@ -72,14 +72,14 @@ class Settings:
         if self.dwell <= timedelta() or not (0 <= self.tolerance < 1 and 0 <= self.fee < 1):
             raise ValueError("dwell must be positive, tolerance and fee from 0 to less than 1")
 
-
-def label(window: timedelta) -> str:
-    """A window as it stands in a column's name: ``90m``, ``6h``, ``1d``."""
-    seconds = round(window.total_seconds())
-    for letter, unit in (("d", 86_400), ("h", 3_600), ("m", 60)):
-        if seconds % unit == 0:
-            return f"{seconds // unit}{letter}"
-    return f"{seconds}s"
+    @staticmethod
+    def label(window: timedelta) -> str:
+        """A window as it stands in a column's name: ``90m``, ``6h``, ``1d``."""
+        seconds = round(window.total_seconds())
+        for letter, unit in (("d", 86_400), ("h", 3_600), ("m", 60)):
+            if seconds % unit == 0:
+                return f"{seconds // unit}{letter}"
+        return f"{seconds}s"
 
 
 def microseconds(spans: tuple[timedelta, ...]) -> npt.NDArray[np.int64]:
