@@ -10,10 +10,10 @@ what each seed brings (``Risk.split``), exactly.
 age. What decay takes is gone and not given to younger payments: an account whose dealings are all old passes little.
 
 **Hubs.** An account counts as having at most ``hub`` counterparties: of what a payment brings to an account with more
-payers (backwards: payees), only ``hub / payers`` arrives. That someone suspicious pays the electricity company, the
-exchange or the payroll account says as much about it as about each of its thousand payers; without this rule all of
-them gather the risk of all. The rule is a factor of the receiving account and no cap on the risk that arrives, because a cap is
-not linear: the shares of seeds would no longer add up.
+payers (backwards: payees), only ``hub / payers`` arrives. One suspicious customer says little about an electricity
+company or an exchange, one suspicious employee little about an employer; without this rule such accounts gather
+the risk of all their thousands. The rule is a factor of the receiving account and no cap on the risk that arrives,
+because a cap is not linear: the shares of seeds would no longer add up.
 
 Payments without an amount in the base currency count as one of median amount. Self-transfers pass nothing on.
 """
@@ -23,6 +23,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -30,7 +31,7 @@ import numpy as np
 import polars as pl
 
 from fintel.domain.schema import MONEY_UNITS
-from fintel.frames import TIMESTAMP
+from fintel.frames import MONEY, TIMESTAMP
 from fintel.graph.kernels_risk import follow, settle, settle_one
 from fintel.graph.pairs import Pairs, pairs
 from fintel.graph.seeds import seeds
@@ -100,14 +101,14 @@ class Risk:
         """One row a node, in the network's order: ``account_id, risk_forward, risk_backward`` (the seed's own weight
         included), ``hops_to_seed`` (payments of the shortest chain in time order, either direction; 0 for a seed; empty
         where there is none), ``nearest_seed`` (at its other end)."""
-        there, back = (self._walks[direction] for direction in DIRECTIONS)
+        there, back = self._walks["forward"], self._walks["backward"]
         by_back = (back.hops >= 0) & (
             (there.hops < 0)
             | (back.hops < there.hops)
             | ((back.hops == there.hops) & (back.near_strength > there.near_strength))
         )
-        hops = np.where(by_back, back.hops, there.hops)
-        near = np.where(by_back, back.near, there.near)
+        hops: Array = np.where(by_back, back.hops, there.hops)
+        near: Array = np.where(by_back, back.near, there.near)
         found = pl.Series("found", hops >= 0)
         nodes = self.network.nodes
         nearest = nodes.gather(np.maximum(near, 0)) if len(nodes) else nodes
@@ -175,16 +176,15 @@ class Risk:
         at = walk.edges[np.asarray(chain, np.int64)]
         net, passed = self.network, walk.passes[np.asarray(chain, np.int64)]
         start = walk.put_in[walk.begin[chain[0]]] if chain else 1.0
-        amount = pl.Series("amount_base", net.amount[at])
         frame = pl.DataFrame(
             {
                 "row": net.row[at],
                 "source": net.nodes.gather(net.source[at]),
                 "target": net.nodes.gather(net.target[at]),
                 "booked_at": pl.Series(net.time[at], dtype=pl.Int64).cast(TIMESTAMP),
-                "amount_base": amount.to_frame().select(
-                    pl.when(pl.col("amount_base") >= 0).then(pl.col("amount_base") / MONEY_UNITS)
-                )["amount_base"],
+                "amount_base": pl.Series(
+                    [None if x < 0 else Decimal(int(x)) / MONEY_UNITS for x in net.amount[at]], dtype=MONEY
+                ),
                 "passed": passed,
                 "risk": start * np.cumprod(passed),
             }
@@ -193,12 +193,11 @@ class Risk:
         return frame.with_row_index("hop", offset=1)
 
     def _numbers(self, account_ids: Sequence[str]) -> Array:
-        wanted = pl.DataFrame({"node": pl.Series(account_ids, dtype=pl.String)})
-        known = self.network.nodes.alias("node").to_frame().with_row_index("number")
-        numbers = wanted.join(known, on="node", how="left", maintain_order="left")["number"]
-        if numbers.null_count():
-            raise KeyError(wanted["node"].filter(numbers.is_null())[0])
-        return numbers.to_numpy().astype(np.int64)
+        wanted = pl.Series(account_ids, dtype=pl.String)
+        numbers = self.network.numbers(wanted)
+        if (numbers < 0).any():
+            raise KeyError(wanted[int(np.argmin(numbers))])
+        return numbers
 
 
 @dataclass(frozen=True)
@@ -245,7 +244,7 @@ def risk(
         amount[unknown] = 1.0 if unknown.all() else np.median(amount[~unknown])
     whole = folded.total(amount)
     aged = whole if half_life is None else folded.total(amount * _decay(network.time[:edges], now, half_life))
-    put_in = _put_in(network.nodes, seeds)
+    put_in = _put_in(network, seeds)
     by_payer = _Rows(folded.out_start, folded.target, np.arange(folded.target.size))
     by_payee = _Rows(folded.in_start, folded.source[folded.in_pair], folded.in_pair)
     onward = _shares(aged, whole, folded.source, nodes) * _damping(folded.payers, hub)[folded.target]
@@ -285,11 +284,11 @@ def _decay(time: Array, now: int, half_life: timedelta) -> Array:
     return np.exp2((time - now) / (half_life / timedelta(microseconds=1)))
 
 
-def _put_in(nodes: pl.Series, seeds: pl.DataFrame) -> Array:
-    known = nodes.alias("account_id").to_frame().with_row_index("number")
-    found = known.join(seeds.group_by("account_id").agg(pl.max("weight")), on="account_id", how="inner")
-    put_in = np.zeros(len(nodes))
-    put_in[found["number"].to_numpy()] = found["weight"].to_numpy()
+def _put_in(network: Network, seeds: pl.DataFrame) -> Array:
+    weights = seeds.group_by("account_id").agg(pl.max("weight"))
+    numbers = network.numbers(weights["account_id"])
+    put_in = np.zeros(len(network.nodes))
+    put_in[numbers[numbers >= 0]] = weights["weight"].to_numpy()[numbers >= 0]
     return put_in
 
 

@@ -31,21 +31,20 @@ NAMED = 0.8
 OF_LEVEL: Mapping[str, float] = {Level.HIGH: 0.25, Level.CRITICAL: 0.5}
 ORIGINS = ("label", "intel", "rule")
 
-SEEDS = pl.Schema(
-    {
-        "account_id": pl.String,
-        "weight": pl.Float64,
-        "origin": pl.String,
-        "reason": pl.String,
-        "reasons": pl.Int64,
-        "known_at": TIMESTAMP,
-    }
+_ROW = pl.Schema(
+    [
+        ("account_id", pl.String()),
+        ("weight", pl.Float64()),
+        ("origin", pl.String()),
+        ("reason", pl.String()),
+        ("known_at", TIMESTAMP),
+    ]
 )
 
 
 def seeds(tables: Tables, as_of: datetime, episodes: pl.DataFrame | None = None) -> pl.DataFrame:
-    """One row a seed, by account: ``account_id, weight`` (0 to 1), ``origin``, ``reason`` (in words, of the weightiest),
-    ``reasons`` (how many point at it), ``known_at`` (of the weightiest; empty where nothing says).
+    """One row a seed, by account: ``account_id, weight`` (0 to 1), ``origin``, ``reason`` (of the weightiest, in
+    words), ``reasons`` (how many point at it), ``known_at`` (of the weightiest; empty where nothing says).
 
     Parameters
     ----------
@@ -62,8 +61,7 @@ def seeds(tables: Tables, as_of: datetime, episodes: pl.DataFrame | None = None)
         .group_by("account_id", maintain_order=True)
         .agg(pl.first("weight", "origin", "reason"), pl.len().cast(pl.Int64).alias("reasons"), pl.first("known_at"))
         .sort("account_id")
-        .select(SEEDS.names())
-        .cast(dict(SEEDS))
+        .select("account_id", "weight", "origin", "reason", "reasons", "known_at")
     )
 
 
@@ -130,7 +128,7 @@ def _of_intel(tables: Tables, as_of: datetime) -> pl.DataFrame:
     )
     first = told.select(pl.col("received_on").min(), n=pl.len()).collect(engine="in-memory")
     if not first["n"][0]:
-        return pl.DataFrame(schema={k: v for k, v in SEEDS.items() if k != "reasons"})
+        return pl.DataFrame(schema=_ROW)
     payments = tables["transactions"].filter(pl.col("booked_at") <= as_of)
     known = pl.concat(
         [
@@ -146,7 +144,7 @@ def _of_intel(tables: Tables, as_of: datetime) -> pl.DataFrame:
 
 def _of_rules(episodes: pl.DataFrame | None, as_of: datetime) -> pl.DataFrame:
     if episodes is None:
-        return pl.DataFrame(schema={k: v for k, v in SEEDS.items() if k != "reasons"})
+        return pl.DataFrame(schema=_ROW)
     hits = episodes.filter(pl.col("level").is_in(list(OF_LEVEL)) & (pl.col("peak_at") <= as_of))
     weight = pl.col("level").replace_strict(dict(OF_LEVEL), return_dtype=pl.Float64)
     reason = pl.format("hit of rule {} ({})", "rule_id", "level")

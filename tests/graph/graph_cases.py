@@ -2,33 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-import numpy as np
 import polars as pl
 from hypothesis import strategies as st
 
 from fintel.domain.schema import TRANSACTIONS
-from fintel.features.entries import booked
 from fintel.frames import fit
+from fintel.graph.network import Network
+from fintel.graph.network import network as of_tables
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 NOW = START + timedelta(days=60)
-
-
-@dataclass(frozen=True)
-class Arrays:
-    """The arrays of a network."""
-
-    source: Any
-    target: Any
-    time: Any
-    amount: Any
-    row: Any
-    nodes: pl.Series
 
 
 def transactions(payments: list[tuple[str | None, str | None, float, int | None]], first: int = 0) -> pl.DataFrame:
@@ -62,20 +49,9 @@ def transactions(payments: list[tuple[str | None, str | None, float, int | None]
     )
 
 
-def network(table: pl.DataFrame) -> Arrays:
+def network(table: pl.DataFrame, as_of: datetime | None = None) -> Network:
     """The network of payments between accounts."""
-    rows = booked(table.with_row_index("row").lazy()).sort("booked_at", "transaction_id").collect()
-    rows = rows.filter(pl.col("debtor_account_id").is_not_null() & pl.col("creditor_account_id").is_not_null())
-    nodes = pl.concat([rows["debtor_account_id"], rows["creditor_account_id"]]).unique().sort().rename("node")
-    number = {node: i for i, node in enumerate(nodes)}
-    return Arrays(
-        np.array([number[u] for u in rows["debtor_account_id"]], np.int32),
-        np.array([number[u] for u in rows["creditor_account_id"]], np.int32),
-        rows["booked_at"].cast(pl.Int64).to_numpy(),
-        np.array([-1 if x is None else int(x * 10**5) for x in rows["amount_base"]], np.int64),
-        rows["row"].cast(pl.UInt32).to_numpy(),
-        nodes,
-    )
+    return of_tables({"transactions": table.lazy()}, as_of=as_of)
 
 
 def payments(accounts: int = 8, most: int = 40, unknown: bool = True) -> st.SearchStrategy[list[Any]]:
