@@ -8,17 +8,19 @@ from datetime import datetime, timedelta
 import polars as pl
 
 from fintel.errors import FintelError, did_you_mean
-from fintel.graph import kernels_cycles, kernels_statistics
+from fintel.graph import kernels_cycles, kernels_meetings, kernels_statistics
 from fintel.graph.layout import MICROSECOND, GraphColumn, Part, Settings
 from fintel.graph.network import Network
 
 #: Families by name: what each says.
 FAMILIES: dict[str, str] = {
     "statistics": "how much, how often and with how many both ends pay and are paid",
+    "meetings": "money that meets again over two steps: scatter-gather, stacks, triangles",
     "cycles": "money that comes back in time order",
 }
 _PARTS: dict[str, Callable[[Settings], tuple[Part, ...]]] = {
     "statistics": kernels_statistics.parts,
+    "meetings": kernels_meetings.parts,
     "cycles": kernels_cycles.parts,
 }
 #: A column of every result: 1 where a bound of some family cut the search for this payment short.
@@ -55,9 +57,9 @@ def account_columns(
 
     Only payments in (as_of - within, as_of] count; ``as_of`` is the last payment's time by default. Nodes without one
     have nulls. A column of one end (``source_…``, ``target_…``) describes the account at each payment that it makes
-    or gets; it gives ``<column without the end>_max`` and ``…_last``. Any other describes the payment; it gives ``paid_…_max``
-    (payments that the account made), ``received_…_max`` (that it got), and for counts that are no
-    lengths also ``…_sum``. NaN is left out; ``<…>`` is null where nothing is left.
+    or gets; it gives ``<column without the end>_max`` and ``…_last``. Any other describes the payment; it gives
+    ``paid_…_max`` (payments that the account made), ``received_…_max`` (that it got), and for counts that are no
+    lengths also ``…_sum``. NaN is left out; null is what has nothing left.
 
     Parameters
     ----------
@@ -68,7 +70,7 @@ def account_columns(
     moment = last if as_of is None else (as_of - datetime.fromtimestamp(0, tz=as_of.tzinfo)) // MICROSECOND
     known = {c.name: c for c in columns(settings) if c.name in features.columns}
     inside = (network.time > moment - within // MICROSECOND) & (network.time <= moment)
-    rows = features.select(known).with_columns(source=network.source, target=network.target).filter(pl.Series(inside))
+    rows = features.select(*known).with_columns(source=network.source, target=network.target).filter(pl.Series(inside))
     of_end = sorted({name.removeprefix("source_") for name in known if name.startswith(_ENDS[0])})
     of_payment = [c for name, c in known.items() if not name.startswith(_ENDS)]
     order = pl.DataFrame({"node": pl.Series(range(len(network.nodes)), dtype=pl.Int32)})

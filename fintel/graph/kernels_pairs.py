@@ -61,7 +61,7 @@ def _slots(pairs: int) -> int:
 
 
 @_jit
-def home(key: int, slots: int) -> int:
+def home(key: int, slots: int) -> Any:
     """The slot where the search for a key begins: Fibonacci hashing over a power of two slots."""
     mixed = np.uint64(key) * _FIBONACCI
     mixed ^= mixed >> np.uint64(32)
@@ -69,7 +69,7 @@ def home(key: int, slots: int) -> int:
 
 
 @_jit
-def _find(ties: Array, key: int) -> int:
+def _find(ties: Array, key: int) -> Any:
     """The slot of a key, or the free one where it belongs."""
     slots = ties.size
     slot = home(key, slots)

@@ -27,8 +27,8 @@ OUT, IN = 0, 1
 #: One side of an account in one window: payments, those of known amount, different counterparties, the payment with
 #: the largest amount, the oldest and the latest (-1: none), Σx, Σx² and Σx³ (lowest word first).
 SIDE = np.dtype(
-    [("payments", "i4"), ("known", "i4"), ("fan", "i4"), ("largest", "i4"), ("oldest", "i4"), ("latest", "i4")]
-    + [("sum", "i8"), ("square0", "u8"), ("square1", "u8"), ("cube0", "u8"), ("cube1", "u8"), ("cube2", "u8")]
+    [(name, "i4") for name in ("payments", "known", "fan", "largest", "oldest", "latest")]
+    + [("sum", "i8"), *[(name, "u8") for name in ("square0", "square1", "cube0", "cube1", "cube2")]]
 )
 #: In the queue of largest amounts: the next one towards the older (and larger), and towards the younger.
 RANK = np.dtype([("larger", "i4"), ("smaller", "i4")])
@@ -123,7 +123,7 @@ def _enter(edges: Array, e: int, before: int, node: Array, ranks: Array, cutoff:
                 node[w].largest = e
         larger = ranks[larger].larger
     if larger >= 0 and edges[larger].time <= cutoff:
-        larger = np.int32(-1)
+        larger = -1
     ranks[e].larger = larger
     if larger >= 0:
         ranks[larger].smaller = e

@@ -18,7 +18,7 @@ import numpy.typing as npt
 Array = Any
 
 #: One payment, in one cache line. ``time`` µs UTC, ``amount`` units of 1e-5 base currency (-1 unknown), ``pair`` the
-#: dense number of (source, target), that of (target, source) being ``pair ^ 1``. All else are edge numbers, -1 for none:
+#: dense number of (source, target), that of (target, source) being ``pair ^ 1``. All else are edge numbers, -1: none.
 #: ``reverse`` the latest payment back, ``before_*`` the payment before this one of the same pair, out of the same
 #: source, into the same target, ``source_in`` the latest into the source, ``target_out`` the latest out of the
 #: target: all as they stood when this payment came, so that whoever follows them never sees the future. ``after_*``

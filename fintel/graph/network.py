@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from fintel.domain.schema import ACCOUNTS
+from fintel.domain.schema import ACCOUNTS, MONEY_SCALE, MONEY_UNITS
 from fintel.features.entries import Tables, booked
 from fintel.frames import MONEY, TIMESTAMP, empty
 
@@ -39,8 +39,8 @@ class Network:
 
     ``source, target``: int32 (m,), node numbers. ``time``: int64 (m,) µs UTC. ``amount``: int64 (m,), units of 1e-5 of
     the base currency, -1 where it is unknown. ``row``: uint32 (m,), the payment's row in the transactions table.
-    ``nodes``: String (n,), the id by node number: numbers are given in the order in which nodes first pay or are paid, so
-    that later payments change none.
+    ``nodes``: String (n,), the id by node number: numbers are given in the order in which nodes first pay or are
+    paid, so that later payments change none.
     """
 
     source: npt.NDArray[np.int32]
@@ -83,7 +83,7 @@ class Network:
             }
         ).select(
             "edge", "row", "source", "target", "booked_at",
-            amount_base=pl.when(pl.col("units") >= 0).then((pl.col("units").cast(pl.Decimal(38, 5)) / 100_000).cast(MONEY)),
+            amount_base=pl.when(pl.col("units") >= 0).then(_money("units")),
         )  # fmt: skip
 
 
@@ -128,6 +128,11 @@ def network(tables: Tables, *, as_of: datetime | None = None, by: Literal["accou
         row=edges[_ROW].cast(pl.UInt32).to_numpy(),
         nodes=nodes,
     )
+
+
+def _money(units: str) -> pl.Expr:
+    exact: pl.Expr = (pl.col(units).cast(pl.Decimal(38, MONEY_SCALE)) / MONEY_UNITS).cast(MONEY)
+    return exact
 
 
 def _side(side: str, by: str) -> pl.Expr:

@@ -212,8 +212,8 @@ def edge_features(
 ) -> pl.DataFrame:
     """The columns of every payment of a network, as of itself: m rows in its order.
 
-    Counts are int32, other numbers float32 (NaN where undefined), ``truncated`` uint8. The same numbers, to the bit, as a
-    ``GraphState`` tells that takes the payments in any portions.
+    Counts are int32, other numbers float32 (NaN where undefined), ``truncated`` uint8. The same numbers, to the
+    bit, as a ``GraphState`` tells that takes the payments in any portions.
     """
     found = columns.parts(settings or Settings(), families)
     size, nodes = len(network), len(network.nodes)

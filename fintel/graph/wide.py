@@ -9,7 +9,6 @@ from typing import Any
 
 import numba
 import numpy as np
-from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
@@ -19,16 +18,17 @@ _ONE, _ZERO = np.uint64(1), np.uint64(0)
 _WORD = 2.0**64
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def wide(typingctx: Any, a: Any, b: Any) -> Any:
     """The product of two uint64 as (high, low)."""
     signature = types.UniTuple(types.uint64, 2)(types.uint64, types.uint64)
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        long = ir.IntType(128)
-        word = ir.IntType(64)
+        word = context.get_value_type(types.uint64)
+        long = type(word)(2 * word.width)
         product = builder.mul(builder.zext(arguments[0], long), builder.zext(arguments[1], long))
-        high = builder.trunc(builder.lshr(product, ir.Constant(long, 64)), word)
+        bits = builder.zext(context.get_constant(types.uint64, word.width), long)
+        high = builder.trunc(builder.lshr(product, bits), word)
         return context.make_tuple(builder, signature.return_type, (high, builder.trunc(product, word)))
 
     return signature, generate
@@ -74,13 +74,13 @@ def cubed(x: Any) -> Any:
 
 
 @_jit
-def float_of(a2: Any, a1: Any, a0: Any) -> float:
+def float_of(a2: Any, a1: Any, a0: Any) -> Any:
     """The nearest float, or its neighbour."""
     return (float(a2) * _WORD + float(a1)) * _WORD + float(a0)
 
 
 @_jit
-def signed_float(a2: Any, a1: Any, a0: Any) -> float:
+def signed_float(a2: Any, a1: Any, a0: Any) -> Any:
     """The same, read as two's complement."""
     if a2 >> np.uint64(63):
         n2, n1, n0 = subtract(_ZERO, _ZERO, _ZERO, a2, a1, a0)
