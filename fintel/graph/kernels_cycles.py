@@ -269,15 +269,15 @@ def advance(
     """Process edges ``begin`` … ``end - 1`` in order. Never needs more room."""
     nodes = state.nodes
     for e in range(begin, end):
+        row = e - first
+        reals[RETENTION, row] = np.nan
+        reals[FASTEST, row] = np.nan
         if edges[e].pair < 0:
             continue
-        row = e - first
         u = edges[e].source
         v = edges[e].target
         start = edges[e].time - settings.window
         integers[SEARCHED, row] = settings.hops
-        reals[RETENTION, row] = np.nan
-        reals[FASTEST, row] = np.nan
         low = nodes[v].first_out
         if low >= 0 and edges[low].time <= start:
             while low >= 0 and edges[low].time <= start:

@@ -32,9 +32,9 @@ def filled(rows, unit=HOUR):
     return edges
 
 
-def run(part: Part, rows, nodes=6, chunk=None):
+def run(part: Part, rows, nodes=6, chunk=None, unit=HOUR):
     """Columns by name and the truncated flags, with payments linked and processed ``chunk`` at a time (None: all at once)."""
-    edges = filled(rows)
+    edges = filled(rows, unit)
     links = kernels_pairs.empty(nodes, 4)
     state = part.empty(nodes, 1)
     step = chunk or len(rows)
