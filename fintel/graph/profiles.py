@@ -266,7 +266,7 @@ def corridors(network: Network, tables: Tables, *, as_of: datetime) -> pl.DataFr
         .select(
             "account_id",
             "countries",
-            pl.col("corridor_entropy").clip(lower_bound=0),
+            pl.col("corridor_entropy").clip(lower_bound=0) + 0.0,
             "top_country_share",
             cross_border_share=pl.when(pl.col("both") > 0).then(pl.col("cross") / pl.col("both")),
             known_share=pl.col("known") / pl.col("all"),

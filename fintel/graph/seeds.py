@@ -65,6 +65,24 @@ def seeds(tables: Tables, as_of: datetime, episodes: pl.DataFrame | None = None)
     )
 
 
+def of_parties(seeds: pl.DataFrame, tables: Tables) -> pl.DataFrame:
+    """The same for a network of parties: a holder is a seed if one of the accounts is, by the weightiest of them.
+
+    Accounts without a known holder stay as they are, as they do in that network. ``account_id`` holds the node's id.
+    """
+    known = tables.get("accounts", empty(ACCOUNTS).lazy()).select("account_id", "party_id")
+    held = known.unique("account_id", keep="first", maintain_order=True).collect(engine="in-memory")
+    order = ["weight", "account_id"]
+    return (
+        seeds.sort(order, descending=[True, False])
+        .join(held, on="account_id", how="left", maintain_order="left")
+        .with_columns(account_id=pl.coalesce("party_id", "account_id"))
+        .group_by("account_id", maintain_order=True)
+        .agg(pl.first("weight", "origin", "reason"), pl.sum("reasons"), pl.first("known_at"))
+        .sort("account_id")
+    )
+
+
 def _row(account: str, weight: pl.Expr, origin: str, reason: pl.Expr, known_at: pl.Expr) -> list[pl.Expr]:
     return [
         pl.col(account).alias("account_id"),

@@ -17,7 +17,9 @@ from polars.testing import assert_frame_equal
 
 from fintel.domain.schema import ACCOUNTS, EPISODES, INTEL, LABELS
 from fintel.frames import fit
+from fintel.graph.network import network as of_tables
 from fintel.graph.risk import DIRECTIONS, HUB, PASSING, Risk, risk, seeds
+from fintel.graph.seeds import of_parties
 
 PLAIN: dict[str, Any] = {"half_life": None, "hub": None}
 
@@ -219,6 +221,10 @@ def test_seeds_know_nothing_later() -> None:
     ]
     assert found["reason"].to_list()[1] == "holder found suspicious (OSEC) by desk"
     assert_frame_equal(seeds({**tables, "labels": labels([*early, *cleared, *later])}, as_of, episodes), found)
+    parties = of_parties(found, tables)
+    assert parties.select("account_id", "weight", "reasons").rows() == [("e", 0.5, 1), ("pa", 0.9, 2), ("pb", 1.0, 3)]
+    net = of_tables(tables, as_of=as_of, by="party")
+    assert dict(risk(net, parties, as_of=as_of).frame.select("account_id", "hops_to_seed").rows()) == {"pa": 0, "pb": 0}
 
 
 def test_labels_of_payments_count_only_where_nothing_else_is_labelled() -> None:
