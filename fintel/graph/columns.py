@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 import polars as pl
 
 from fintel.errors import FintelError, did_you_mean
-from fintel.graph import kernels_cycles, kernels_meetings, kernels_statistics
+from fintel.graph import kernels_cycles, kernels_flows, kernels_meetings, kernels_statistics
 from fintel.graph.layout import MICROSECOND, GraphColumn, Part, Settings
 from fintel.graph.network import Network
 
@@ -17,11 +17,13 @@ FAMILIES: dict[str, str] = {
     "statistics": "how much, how often and with how many both ends pay and are paid",
     "meetings": "money that meets again over two steps: scatter-gather, stacks, triangles",
     "cycles": "money that comes back in time order",
+    "flows": "money passed on, what both ends have to do with each other, new counterparties",
 }
 _PARTS: dict[str, Callable[[Settings], tuple[Part, ...]]] = {
     "statistics": kernels_statistics.parts,
     "meetings": kernels_meetings.parts,
     "cycles": kernels_cycles.parts,
+    "flows": kernels_flows.parts,
 }
 #: A column of every result: 1 where a bound of some family cut the search for this payment short.
 TRUNCATED = GraphColumn(
@@ -71,7 +73,7 @@ def account_columns(
     known = {c.name: c for c in columns(settings) if c.name in features.columns}
     inside = (network.time > moment - within // MICROSECOND) & (network.time <= moment)
     rows = features.select(*known).with_columns(source=network.source, target=network.target).filter(pl.Series(inside))
-    of_end = sorted({name.removeprefix("source_") for name in known if name.startswith(_ENDS[0])})
+    of_end = list(dict.fromkeys(name.split("_", 1)[1] for name in known if name.startswith(_ENDS)))
     of_payment = [c for name, c in known.items() if not name.startswith(_ENDS)]
     order = pl.DataFrame({"node": pl.Series(range(len(network.nodes)), dtype=pl.Int32)})
     sides = [_by_end(rows, of_end)]
@@ -84,12 +86,15 @@ def account_columns(
 
 def _by_end(rows: pl.DataFrame, names: list[str]) -> pl.DataFrame:
     """The largest and the latest value of each column of an end, whichever end the account was."""
-    both = pl.concat(
+    ends = [
         rows.with_row_index("at").select(
-            "at", pl.col(end).alias("node"), *[pl.col(f"{end}_{n}").alias(n) for n in names]
+            "at",
+            pl.col(end).alias("node"),
+            *[pl.col(f"{end}_{n}").alias(n) for n in names if f"{end}_{n}" in rows.columns],
         )
         for end in ("source", "target")
-    ).sort("at", maintain_order=True)
+    ]
+    both = pl.concat(ends, how="diagonal").sort("at", maintain_order=True)
     return both.group_by("node").agg(
         *[_plain(both, n).max().alias(f"{n}_max") for n in names],
         *[_plain(both, n).last(ignore_nulls=True).alias(f"{n}_last") for n in names],

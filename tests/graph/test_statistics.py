@@ -30,7 +30,7 @@ def expected(network: Network, e: int, node: int, side: str, window: int) -> dic
     if not mine:
         told["sum"] = 0.0
     if len(mine) > 1:
-        told["gap"] = (int(network.time[mine[-1]]) - int(network.time[mine[0]])) / (len(mine) - 1) / HOUR
+        told["gap"] = (int(network.time[mine[-1]]) - int(network.time[mine[0]])) / (len(mine) - 1) / 1e6
     if n:
         mean = sum(known) / n
         second, third = (sum((x - mean) ** k for x in known) / n for k in (2, 3))
