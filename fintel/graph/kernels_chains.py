@@ -1,12 +1,14 @@
 """Chains: money that is passed on from account to account. One step of dynamic programming per payment.
 
-**Pass-through chain** (layering; FATF, *Professional Money Laundering*, 2018; the `flow` features of ExSTraQt, arXiv 2604.02899; chains of AMLSim). A
-payment e = (u → v, t, x) follows f = (s → u, t', x') if ``t - dwell <= t' < t``, s is not v, and x is from ``1 - fee - tolerance`` to ``1 + tolerance`` times x'.
-``chain_payments`` of e is 1 + the most of any payment that it follows (the latest, among equals), 1 if it follows none. An account may come
-twice in a chain (a payment straight back ends it; longer circles are in the cycles).
+**Pass-through chain** (layering; FATF, *Professional Money Laundering*, 2018; the `flow` features of ExSTraQt, arXiv
+2604.02899; chains of AMLSim). A payment e = (u → v, t, x) follows f = (s → u, t', x') if ``t - dwell <= t' < t``, s
+is not v, and x is from ``1 - fee - tolerance`` to ``1 + tolerance`` times x'. ``chain_payments`` of e is 1 + the most
+of any payment that it follows (the latest, among equals), 1 if it follows none. An account may come twice in a chain
+(a payment straight back ends it; longer circles are in the cycles).
 
-**Peel chain** (a large sum is passed on and a little stays behind at each hop; FATF virtual-asset red flags, 2020; Meiklejohn et al., *A Fistful of Bitcoins*, IMC 2013): e follows f if f is the
-largest payment (the latest, among equals) that u received, not from v, in ``[t - dwell, t)`` and x is from ``PEELED`` times x'.
+**Peel chain** (a large sum is passed on and a little stays behind at each hop; FATF virtual-asset red flags, 2020;
+Meiklejohn et al., *A Fistful of Bitcoins*, IMC 2013): e follows f if f is the largest payment (the latest, among
+equals) that u received, not from v, in ``[t - dwell, t)`` and x is from ``PEELED`` times x'.
 
 **Hub policy.** The ``cap`` latest payments into u are looked at; if there are more in the dwell time, truncated.
 """
@@ -144,7 +146,7 @@ _COLUMNS = (
     ),
     _column("chain_retention", "share", "This amount divided by the first of the longest pass-through chain."),
     _column("chain_duration", "seconds", "Time from the first payment of the longest pass-through chain to this one."),
-    _column("chain_dwell", "seconds", "How long the money lay before this payment passed it on (last step of the chain)."),
+    _column("chain_dwell", "seconds", "How long the money lay before this payment passed it on, in the chain."),
     _column("peel_retention", "share", "This amount divided by the first of the peel chain."),
     _column("peel_duration", "seconds", "Time from the first payment of the peel chain to this one."),
 )  # fmt: skip

@@ -1,18 +1,22 @@
 """Gather–scatter, reciprocal payments, and new counterparties. ``parts`` adds chains and pass-through.
 
-**Gather–scatter** (AMLworld, arXiv 2306.16424: many pay one, who then pays many). At a payment e = (u → v, t) the centre is u. For a moment T, let a(T) be the
-number of accounts that paid u in (t - window, T), and b(T) that of accounts that u paid in [T, t], e included. ``gather_scatter_width`` is the
-largest min(a, b) over all T; ``gather_scatter_passed`` is, at the latest T that gives it, what u paid in [T, t] divided by what u received in (t - window, T).
+**Gather–scatter** (AMLworld, arXiv 2306.16424: many pay one, who then pays many). At a payment e = (u → v, t) the
+centre is u. For a moment T, let a(T) be the number of accounts that paid u in (t - window, T), and b(T) that of
+accounts that u paid in [T, t], e included. ``gather_scatter_width`` is the largest min(a, b) over all T;
+``gather_scatter_passed`` is, at the latest T that gives it, what u paid in [T, t] divided by what u received in (t -
+window, T).
 
-**Reciprocal** (round-tripping; two-account cycle without regard to amounts): ``returned_payments`` is the number of payments v → u in (t - window, t);
-``returned_balance`` compares, over the longest window, the sums of u → v (e included) and v → u: the smaller divided by the larger.
+**Reciprocal** (round-tripping; two-account cycle without regard to amounts): ``returned_payments`` is the number of
+payments v → u in (t - window, t); ``returned_balance`` compares, over the longest window, the sums of u → v (e
+included) and v → u: the smaller divided by the larger.
 
-**New counterparties** (first-time counterparties: FlowGuard's log in the research notes; FATF red flags on sudden changes of behaviour). A payment u → v is *new* if u has not paid v in the
-``HORIZON`` before it (strictly: later than t - horizon). ``source_new_payees``: new payments out of u in (t - 1 d, t]; ``target_new_payers``: into v.
-``*_burst``: that number divided by 1 + the mean of such days in (t - 30 d, t - 1 d]. ``relation_gap``: time since the payment before of the same pair.
+**New counterparties** (activity unlike the customer's own: FFIEC manual, appendix F). A payment u → v is *new* if u
+has not paid v in the ``HORIZON`` before it (strictly: later than t - horizon). ``source_new_payees``: new payments
+out of u in (t - 1 d, t]; ``target_new_payers``: into v. ``*_burst``: that number divided by 1 + the mean of such days
+in (t - 30 d, t - 1 d]. ``relation_gap``: time since the payment before of the same pair.
 
-**Hub policy.** Gather–scatter looks at the ``cap`` latest payments into u and out of u, returned payments at the ``cap`` latest of either
-direction; where that is not enough, the counts are low and the payment is truncated.
+**Hub policy.** Gather–scatter looks at the ``cap`` latest payments into u and out of u, returned payments at the
+``cap`` latest of either direction; where that is not enough, the counts are low and the payment is truncated.
 """
 
 from __future__ import annotations
@@ -146,7 +150,7 @@ class TieState(NamedTuple):
 
 
 @_jit
-def _is_new(edges: Array, e: int, horizon: int) -> bool:
+def _is_new(edges: Array, e: int, horizon: int) -> Any:
     before = edges[e].before_pair
     return before < 0 or edges[before].time <= edges[e].time - horizon
 
@@ -248,7 +252,10 @@ def parts(settings: Settings) -> tuple[Part, ...]:
 
 def _gather_part(window: timedelta, settings: Settings) -> Part:
     label = settings.label(window)
-    width = "Accounts gathered from and then scattered to: the most that paid this payer before a moment and that it has paid since, whichever are fewer."
+    width = (
+        "Accounts gathered from and then scattered to: those that paid this payer before some moment or those that it "
+        "has paid since, whichever are fewer, at the moment where that is most."
+    )
     passed = "What the payer has paid since that moment, divided by what it received before it."
     return Part(
         name=f"gather_scatter_{label}",
@@ -275,15 +282,31 @@ def _tie_part(settings: Settings) -> Part:
             )
             for window in settings.windows
         ),
-        GraphColumn("source_new_payees_1d", "flows", "payments", "Payments of this payer to payees that it had not paid for 90 days, in a day.", DAY),
-        GraphColumn("target_new_payers_1d", "flows", "payments", "Payments to this payee from payers that had not paid it for 90 days, in a day.", DAY),
+        GraphColumn(
+            "source_new_payees_1d", "flows", "payments",
+            "Payments of the payer, in a day, to payees that it had not paid for 90 days.", DAY,
+        ),
+        GraphColumn(
+            "target_new_payers_1d", "flows", "payments",
+            "Payments to the payee, in a day, from payers that had not paid it for 90 days.", DAY,
+        ),
         GraphColumn(
             f"returned_balance_{settings.label(longest)}", "flows", "share",
-            "Sum paid in the one direction divided by the sum in the other, the smaller by the larger; null if nothing came back.", longest, real,
+            "Sums paid between the two in either direction, the smaller divided by the larger; null if none came back.",
+            longest, real,
         ),
-        GraphColumn("relation_gap", "flows", "seconds", "Time since this payer last paid this payee; null if it never did.", None, real),
-        GraphColumn("source_new_burst", "flows", "times", "source_new_payees_1d against the days of the month before: that number / (1 + mean a day).", MONTH, real),
-        GraphColumn("target_new_burst", "flows", "times", "target_new_payers_1d against the days of the month before: that number / (1 + mean a day).", MONTH, real),
+        GraphColumn(
+            "relation_gap", "flows", "seconds",
+            "Time since this payer last paid this payee; null if it never did.", None, real,
+        ),
+        GraphColumn(
+            "source_new_burst", "flows", "times",
+            "source_new_payees_1d divided by 1 + its mean on the days of the month before.", MONTH, real,
+        ),
+        GraphColumn(
+            "target_new_burst", "flows", "times",
+            "target_new_payers_1d divided by 1 + its mean on the days of the month before.", MONTH, real,
+        ),
     )  # fmt: skip
     return Part(
         name="ties",

@@ -1,12 +1,14 @@
 """Pass-through: how much of what came in has gone out again, first in first out.
 
-**Rule** (funnel and mule accounts: FinCEN advisory FIN-2014-A005; red flag "rapid movement of funds", FFIEC manual, appendix F). Each payment out of an
-account spends what the account received strictly earlier and no more than ``dwell`` ago, the oldest first, down to nothing; what it
-spends beyond that came from elsewhere. Self-transfers and payments of unknown amount neither bring nor spend.
+**Rule** (funnel and mule accounts: FinCEN advisory FIN-2014-A005; red flag "rapid movement of funds", FFIEC manual,
+appendix F). Each payment out of an account spends what the account received strictly earlier and no more than
+``dwell`` ago, the oldest first, down to nothing; what it spends beyond that came from elsewhere. Self-transfers and
+payments of unknown amount neither bring nor spend.
 
-**Columns.** ``passed_share``: of what the account received in (t - window, t], the share that it has spent by now, this payment included
-(null if it received nothing); of the payer and of the payee, the payee's with this payment as received. ``funded_share``: of this payment, the share that
-was received within ``dwell``. ``funded_dwell``: how long that money lay, the mean weighted by amount.
+**Columns.** ``passed_share``: of what the account received in (t - window, t], the share that it has spent by now,
+this payment included (null if it received nothing); of the payer and of the payee, the payee's with this payment as
+received. ``funded_share``: of this payment, the share that was received within ``dwell``. ``funded_dwell``: how long
+that money lay, the mean weighted by amount.
 
 Sums are integers, so nothing drifts. Each receipt is looked at once: no hub policy is needed.
 """
@@ -26,7 +28,7 @@ Array = Any
 
 _jit = numba.njit(nogil=True, cache=True)
 
-#: Places in a row of ``sums``: of window w, received at 2 w, of that spent at 2 w + 1.
+#: The first columns; of window w follow the payer's share at 2 + 2 w, the payee's at 3 + 2 w.
 _FUNDED, _DWELL = 0, 1
 
 
@@ -38,8 +40,9 @@ class PassingSettings(NamedTuple):
 
 
 class PassingState(NamedTuple):
-    """left: int64 (payments,), not yet spent of each; unspent: int32 (accounts,), oldest payment received that may have something
-    left (-1: none); sums: int64 (accounts, 2 * windows); tails: int64 (windows,), oldest payment in each window."""
+    """left: int64 (payments,), what is not yet spent of each; unspent: int32 (accounts,), oldest payment received
+    that may have something left (-1: none); sums: int64 (accounts, 2 * windows), of window w received at 2 w and spent of it at
+    2 w + 1; tails: int64 (windows,), oldest payment in each window."""
 
     left: Array
     unspent: Array
@@ -154,7 +157,8 @@ def _columns(settings: Settings) -> tuple[GraphColumn, ...]:
             "Share of this payment that its payer received shortly before, first in first out.", None, real,
         ),
         GraphColumn(
-            "funded_dwell", "flows", "seconds", "How long that money lay before it was paid on; mean by amount.", None, real
+            "funded_dwell", "flows", "seconds", "How long that money lay before it was paid on; mean by amount.",
+            None, real,
         ),
         *(column for window in settings.windows for column in shares(window)),
     )  # fmt: skip
