@@ -14,6 +14,7 @@ from fintel.cli import (
     explaining,
     feed,
     filters,
+    graph,
     modelling,
     promoting,
     proving,
@@ -74,3 +75,4 @@ filters.register(rules.app)
 transition.register(rules.app)
 explaining.register(rules.app)
 app.add_typer(rules.app, name="rules")
+app.add_typer(graph.app, name="graph")

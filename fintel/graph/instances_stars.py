@@ -1,0 +1,203 @@
+"""Instances around one account or between two: fans, gather–scatter, round trips, scatter–gather."""
+
+from __future__ import annotations
+
+import numba
+import numpy as np
+
+from fintel.graph import kernels_flows, kernels_meetings, kernels_statistics
+from fintel.graph.instances_found import Array, Found, Search, columns_of, cut_at, pushed
+from fintel.graph.instances_windows import FAN, IN, MEETING, OUT, ROUND, TURN, items, strongest
+from fintel.graph.layout import MICROSECOND, Part, Settings
+
+_jit = numba.njit(nogil=True, cache=True)
+
+
+def fan_in(search: Search) -> Found:
+    """Many pay one, counted at the payee."""
+    return _fan(search, "target_fan_in_", search.network.target, search.network.source)
+
+
+def fan_out(search: Search) -> Found:
+    """One pays many, counted at the payer."""
+    return _fan(search, "source_fan_out_", search.network.source, search.network.target)
+
+
+def _fan(search: Search, column: str, anchor: Array, other: Array) -> Found:
+    window = search.within * MICROSECOND
+    side = kernels_statistics.IN if column.startswith("target") else kernels_statistics.OUT
+    part = kernels_statistics.parts(Settings(windows=(window,)))[side]
+    fan, _ = _column(search, part, column)
+    return around(search, fan >= search.at_least, anchor, other)
+
+
+def around(search: Search, flagged: Array, anchor: Array, other: Array, eligible: Array | None = None) -> Found:
+    """Fans of the accounts that a payment flags, over the ``eligible`` payments (all by default)."""
+    mine = np.zeros(len(search.network.nodes), bool)
+    mine[anchor[flagged]] = True
+    chosen = mine[anchor] & (search.network.source != search.network.target)
+    edge = np.flatnonzero(chosen if eligible is None else chosen & eligible)
+    found, groups = items(
+        anchor[edge].astype(np.int64),
+        edge,
+        np.zeros(edge.size),
+        other[edge],
+        search.network.time,
+        search.network.amount,
+    )
+    return _strongest(search, FAN, found, groups)
+
+
+def gather_scatter(search: Search) -> Found:
+    """Many pay one, who then pays many."""
+    window = search.within * MICROSECOND
+    part = _part(kernels_flows.parts(Settings(meeting_windows=(window,), cap=search.cap)), "gather_scatter")
+    width, truncated = _column(search, part, "gather_scatter_width")
+    net = search.network
+    mine = np.zeros(len(net.nodes), bool)
+    mine[net.source[width >= search.at_least]] = True
+    apart = net.source != net.target
+    into, out = np.flatnonzero(mine[net.target] & apart), np.flatnonzero(mine[net.source] & apart)
+    found, groups = items(
+        np.concatenate([net.target[into], net.source[out]]).astype(np.int64),
+        np.concatenate([into, out]),
+        np.repeat([IN, OUT], [into.size, out.size]),
+        np.concatenate([net.source[into], net.target[out]]),
+        net.time,
+        net.amount,
+    )
+    told = _strongest(search, TURN, found, groups)
+    told.skipped += cut_at("more payments in a window than the cap", net.source[np.flatnonzero(truncated)])
+    return told
+
+
+def round_trips(search: Search) -> Found:
+    """Two accounts that pay each other; the anchor is who paid first."""
+    window = search.within * MICROSECOND
+    part = _part(kernels_flows.parts(Settings(windows=(window,), cap=search.cap)), "ties")
+    returned, truncated = _column(search, part, "returned_payments")
+    pair = search.edges["pair"].astype(np.int64)
+    mine = np.zeros(max(int(pair.max(initial=-1)) // 2 + 1, 1), bool)
+    mine[pair[returned > 0] // 2] = True
+    edge = np.flatnonzero((pair >= 0) & mine[np.maximum(pair, 0) // 2])
+    net = search.network
+    found, groups = items(pair[edge] // 2, edge, pair[edge] % 2, np.zeros(edge.size), net.time, net.amount)
+    told = _strongest(search, ROUND, found, groups, net.source[found.edge[found.start[:-1]]])
+    told.anchor = net.source[told.edge[told.start[:-1]]].astype(np.int64)
+    told.skipped += cut_at("more payments between two accounts than the cap", net.source[np.flatnonzero(truncated)])
+    return told
+
+
+def scatter_gather(search: Search) -> Found:
+    """One payer, several mids, one payee; each mid is paid before it pays. The anchor is the payer."""
+    window = search.within * MICROSECOND
+    part = kernels_meetings.parts(Settings(meeting_windows=(window,), cap=search.cap))[0]
+    mids, truncated = _column(search, part, "gathered_mids")
+    net = search.network
+    payer, mid, payee = triples(search.edges, np.flatnonzero(mids >= search.at_least), search.within, search.cap)
+    told = _meetings(search, payer, mid, payee)
+    told.skipped += cut_at("hub among the mids, or more mids than the cap", net.source[np.flatnonzero(truncated)])
+    return told
+
+
+def _meetings(search: Search, payer: Array, mid: Array, payee: Array) -> Found:
+    """Instances of payers and payees of ``triples`` who have enough mids."""
+    net, edges = search.network, search.edges
+    key = payer << 32 | payee
+    groups, of, sizes = np.unique(key, return_inverse=True, return_counts=True)
+    enough = (sizes >= search.at_least)[of]
+    payer, mid, payee, of = payer[enough], mid[enough], payee[enough], of[enough]
+    if not payer.size:
+        return Found()
+    latest = _latest(edges)
+    row = np.arange(payer.size)
+    legs = [_parallel(edges, latest, *ends, row) for ends in ((payer, mid), (mid, payee))]
+    edge = np.concatenate([leg[0] for leg in legs])
+    which = np.concatenate([leg[1] for leg in legs])
+    side = np.repeat([IN, OUT], [leg[0].size for leg in legs])
+    found, kept = items(of[which].astype(np.int64), edge, side, mid[which], net.time, net.amount)
+    return _strongest(search, MEETING, found, groups[kept] >> 32)
+
+
+def _strongest(search: Search, kind: int, found: object, groups: Array, anchors: Array | None = None) -> Found:
+    return strongest(
+        kind, found, (groups if anchors is None else anchors).astype(np.int64),  # type: ignore[arg-type]
+        within=search.within, at_least=search.at_least, cap=search.cap, low=search.band.low, high=search.band.high,
+    )  # fmt: skip
+
+
+def _part(parts: tuple[Part, ...], name: str) -> Part:
+    return next(part for part in parts if part.name.startswith(name))
+
+
+def _column(search: Search, part: Part, name: str) -> tuple[Array, Array]:
+    """One column of a part, by how its name begins, and where it was cut short."""
+    found, truncated = columns_of(part, search.edges, len(search.network.nodes))
+    return next(values for column, values in found.items() if column.startswith(name)), truncated
+
+
+def triples(edges: Array, flagged: Array, within: int, cap: int) -> tuple[Array, Array, Array]:
+    """Payer, mid and payee of each way over which a flagged payment (mid → payee) may have brought money: int64, each once."""
+    payer, mid, payee = _triples(edges, flagged, within, cap)
+    if not payer.size:
+        return payer, mid, payee
+    found = np.unique(np.stack([payer, mid, payee]), axis=1)
+    return found[0], found[1], found[2]
+
+
+@_jit
+def _triples(edges: Array, flagged: Array, within: int, cap: int) -> tuple[Array, Array, Array]:
+    payer = np.zeros(16, np.int64)
+    mid = np.zeros(16, np.int64)
+    payee = np.zeros(16, np.int64)
+    size = 0
+    for e in flagged:
+        t = edges[e].time
+        looked = 0
+        f = edges[e].source_in
+        while f >= 0 and edges[f].time > t - within and looked < cap:
+            looked += 1
+            if edges[f].time < t and edges[f].source != edges[e].target:
+                payer = pushed(payer, size, edges[f].source)
+                mid = pushed(mid, size, edges[e].source)
+                payee = pushed(payee, size, edges[e].target)
+                size += 1
+            f = edges[f].before_in
+    return payer[:size].copy(), mid[:size].copy(), payee[:size].copy()
+
+
+@_jit
+def _latest(edges: Array) -> Array:
+    """The latest payment of each pair, -1 where there is none."""
+    most = -1
+    for e in range(edges.size):
+        most = max(most, edges[e].pair)
+    latest = np.full((most | 1) + 1, -1, np.int32)
+    for e in range(edges.size):
+        if edges[e].pair >= 0:
+            latest[edges[e].pair] = e
+    return latest
+
+
+def _parallel(edges: Array, latest: Array, source: Array, target: Array, row: Array) -> tuple[Array, Array]:
+    """All payments of each pair (source, target), and the row it is of. Pairs must exist."""
+    keys = edges["source"].astype(np.int64) << 32 | edges["target"]
+    last = latest[latest >= 0]
+    order = np.argsort(keys[last], kind="stable")
+    at = last[order][np.searchsorted(keys[last][order], source << 32 | target)]
+    return _gathered(edges, at.astype(np.int64), row.astype(np.int64))
+
+
+@_jit
+def _gathered(edges: Array, at: Array, row: Array) -> tuple[Array, Array]:
+    edge = np.zeros(16, np.int64)
+    which = np.zeros(16, np.int64)
+    size = 0
+    for i in range(at.size):
+        e = at[i]
+        while e >= 0:
+            edge = pushed(edge, size, e)
+            which = pushed(which, size, row[i])
+            size += 1
+            e = edges[e].before_pair
+    return edge[:size].copy(), which[:size].copy()

@@ -1,0 +1,287 @@
+"""Motifs as instances: the very payments that make a pattern, in time order, within a window, bounded.
+
+``find`` looks at the payments that the per-payment columns flag (``graph.columns``) and at no others, and writes out what stands
+behind them. What a bound or the hub policy kept from sight is told per account in ``Motifs.skipped``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import numpy as np
+import polars as pl
+
+from fintel.domain.schema import MONEY_SCALE, MONEY_UNITS
+from fintel.errors import FintelError, did_you_mean
+from fintel.features.entries import Tables
+from fintel.frames import MONEY, TIMESTAMP
+from fintel.graph import instances_chains, instances_cycles, instances_stars
+from fintel.graph.instances_found import Array, Band, Found, Search, linked
+from fintel.graph.kernels_chains import PEELED
+from fintel.graph.layout import MICROSECOND
+from fintel.graph.network import Network
+
+_DAY = timedelta(days=1)
+#: How many instances are told at most, unless said otherwise.
+LIMIT = 1_000
+CAP = 512
+BUDGET = 20_000
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of motif.
+
+    doc: what it is. anchor: the account that an instance is told of. within: how far its payments lie apart at most, by default
+    (chains: how long money lies at an account). at_least: what there must be at least, by default, of ``of``. band: share of
+    an amount that is passed on, where there is an amount rule by default.
+    """
+
+    doc: str
+    anchor: str
+    of: str
+    within: timedelta
+    at_least: int
+    search: Callable[[Search], Found]
+    amounts: str
+    band: Band | None = None
+
+
+_PASSED = Band(0.85, 1.05)
+KINDS: Mapping[str, Kind] = {
+    "fan-in": Kind(
+        "many pay one", "the payee", "payers", _DAY, 5, instances_stars.fan_in, "none",
+    ),
+    "fan-out": Kind(
+        "one pays many", "the payer", "payees", _DAY, 5, instances_stars.fan_out, "none",
+    ),
+    "gather-scatter": Kind(
+        "many pay one, who then pays many", "the account in the middle", "payers and payees", 7 * _DAY, 3,
+        instances_stars.gather_scatter, "what it pays is what it was paid",
+    ),
+    "scatter-gather": Kind(
+        "one pays several mids, which pay one", "the payer", "mids", 7 * _DAY, 3, instances_stars.scatter_gather,
+        "each mid passes on what it was paid",
+    ),
+    "cycle": Kind(
+        "money comes back to where it set out", "where it sets out", "payments", 7 * _DAY, 3, instances_cycles.cycles,
+        "each payment passes on the one before",
+    ),
+    "chain": Kind(
+        "money is passed on from account to account", "where it sets out", "payments", 2 * _DAY, 3, instances_chains.chains,
+        "each payment passes on the one before", _PASSED,
+    ),
+    "peel-chain": Kind(
+        "a large sum is passed on and a little stays behind each time", "where it sets out", "payments", 2 * _DAY, 4,
+        instances_chains.peel_chains, "each payment passes on that share of the largest sum received", Band(*PEELED),
+    ),
+    "reciprocal": Kind(
+        "two accounts pay each other", "who paid first", "payments each way", 7 * _DAY, 1, instances_stars.round_trips,
+        "the sums of both directions are alike",
+    ),
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Motifs:
+    """What was found.
+
+    instances: ``motif_id, kind, account_id`` (the anchor), ``begun, ended, accounts, payments, amount`` (sum over its payments,
+    base currency), ``retention`` (share passed on; null where the kind has none or amounts are unknown), strongest first.
+    edges: ``motif_id, hop, row, source, target, booked_at, amount_base``, and ``transaction_id`` where ``find`` was
+    given tables; ``row`` is the payment's in the transactions table.
+    skipped: ``account_id, reason, edges``: at how many payments of the account something was left out, and why.
+    """
+
+    instances: pl.DataFrame
+    edges: pl.DataFrame
+    skipped: pl.DataFrame
+
+
+def find(
+    network: Network,
+    kind: str,
+    *,
+    accounts: Collection[str] | None = None,
+    since: datetime | None = None,
+    until: datetime | None = None,
+    within: timedelta | None = None,
+    tolerance: float | None = None,
+    fee: float = 0.0,
+    hops: int = 10,
+    at_least: int | None = None,
+    limit: int = LIMIT,
+    cap: int = CAP,
+    budget: int = BUDGET,
+    tables: Tables | None = None,
+) -> Motifs:
+    """The instances of a kind of motif (``KINDS``).
+
+    Parameters
+    ----------
+    accounts: only instances in which one of these takes part, whatever its part.
+    since, until: only payments in [since, until] are looked at.
+    within: all payments of an instance lie in (t - within, t], t being its last; for chains, each is at most so much later than
+        the one before.
+    tolerance, fee: the amount rule: an amount x is passed on if the next lies in [x * (1 - fee - tolerance),
+        x * (1 + tolerance)]. By default chains and peel chains have their own (``Kind.band``) and others have none.
+    hops: payments of a cycle at most.
+    at_least: what there must be at least, of ``Kind.of``.
+    limit: instances told at most, the strongest first; the rest is counted in ``skipped``.
+    cap: hub policy: so many payments of an account are looked at for one payment, and no more.
+    budget: so many steps of the search for the cycles that one payment closes.
+    tables: canonical tables, to name the payments by ``transaction_id``; needed by ``funnel``.
+
+    Raises ``FintelError`` on a kind that there is not, or a bound that makes no sense.
+    """
+    if kind not in KINDS:
+        raise FintelError(f"there is no motif '{kind}'", hint=did_you_mean(kind, KINDS) or f"one of {', '.join(KINDS)}")
+    chosen = KINDS[kind]
+    window = chosen.within if within is None else within
+    least = chosen.at_least if at_least is None else at_least
+    if window < MICROSECOND or least < 1 or limit < 1 or cap < 2 or budget < 1 or not 2 <= hops <= 64:
+        raise FintelError("within, at_least, limit and budget must be positive, cap at least 2, hops from 2 to 64")
+    if not (0 <= fee < 1 and 0 <= (tolerance or 0) < 1):
+        raise FintelError("tolerance and fee are shares from 0 to less than 1")
+    if tolerance is None and fee == 0:
+        band = chosen.band or Band(0.0, np.inf)
+    else:
+        band = Band(max(1 - fee - (tolerance or 0), 1e-9), 1 + (tolerance or 0))
+    looked_at = _between(network, since, until)
+    search = Search(looked_at, linked(looked_at), window // MICROSECOND, band, least, hops, cap, budget)
+    found = _distinct(looked_at, chosen.search(search))
+    members = None if accounts is None else looked_at.numbers(pl.Series(sorted(accounts), dtype=pl.String))
+    return _told(looked_at, kind, found, members, limit, tables)
+
+
+def _between(network: Network, since: datetime | None, until: datetime | None) -> Network:
+    begin = 0 if since is None else int(np.searchsorted(network.time, _micros(since), "left"))
+    end = len(network) if until is None else int(np.searchsorted(network.time, _micros(until), "right"))
+    if (begin, end) == (0, len(network)):
+        return network
+    part = slice(begin, max(begin, end))
+    return Network(
+        network.source[part], network.target[part], network.time[part], network.amount[part], network.row[part],
+        network.nodes,
+    )  # fmt: skip
+
+
+def _micros(moment: datetime) -> int:
+    return (moment - datetime.fromtimestamp(0, tz=moment.tzinfo)) // MICROSECOND
+
+
+def _distinct(network: Network, found: Found) -> Found:
+    """In order (strength, payments, the latest, the first payment), without those whose payments all stand in a stronger one
+    of the same anchor."""
+    if not len(found):
+        return found
+    sizes = np.diff(found.start)
+    last = np.maximum.reduceat(found.edge, found.start[:-1])
+    first = np.minimum.reduceat(found.edge, found.start[:-1])
+    retained = np.nan_to_num(found.retention, nan=-1.0)
+    order = np.lexsort((found.anchor, first, last, -retained, -sizes, -found.score))
+    taken: dict[int, list[set[int]]] = {}
+    chosen = []
+    for i in order.tolist():
+        mine = set(found.edge[found.start[i] : found.start[i + 1]].tolist())
+        larger = taken.setdefault(int(found.anchor[i]), [])
+        if not any(mine <= other for other in larger):
+            larger.append(mine)
+            chosen.append(i)
+    return found.kept(np.asarray(chosen, np.int64))
+
+
+def _told(
+    network: Network, kind: str, found: Found, members: Array | None, limit: int, tables: Tables | None
+) -> Motifs:
+    skipped = list(found.skipped)
+    if members is not None and len(found):
+        mine = np.zeros(len(network.nodes) + 1, bool)
+        mine[members[members >= 0]] = True
+        with_one = mine[network.source[found.edge]] | mine[network.target[found.edge]]
+        found = found.kept(np.flatnonzero(np.logical_or.reduceat(with_one, found.start[:-1])))
+    if len(found) > limit:
+        skipped.append((f"more than {limit:,} instances; the strongest are told", found.anchor[limit:]))
+        found = found.kept(np.arange(limit))
+    number = np.repeat(np.arange(len(found)), np.diff(found.start))
+    edge = found.edge
+    edges = pl.DataFrame(
+        {
+            "number": number,
+            "hop": pl.Series(found.hop, dtype=pl.Int64),
+            "row": network.row[edge],
+            "source": network.nodes.gather(network.source[edge]),
+            "target": network.nodes.gather(network.target[edge]),
+            "booked_at": pl.Series(network.time[edge], dtype=pl.Int64).cast(TIMESTAMP),
+            "units": pl.Series(network.amount[edge], dtype=pl.Int64),
+        }
+    ).with_columns(amount_base=pl.when(pl.col("units") >= 0).then(_money("units")))
+    ids = _ids(kind, edges, found)
+    edges = edges.with_columns(motif_id=ids.gather(number))
+    instances = (
+        edges.group_by("number", maintain_order=True)
+        .agg(
+            pl.first("motif_id"),
+            kind=pl.lit(kind),
+            begun=pl.min("booked_at"),
+            ended=pl.max("booked_at"),
+            accounts=pl.col("source").append(pl.col("target")).drop_nulls().n_unique().cast(pl.Int64),
+            payments=pl.len().cast(pl.Int64),
+            amount=pl.sum("amount_base").cast(MONEY),
+        )
+        .with_columns(
+            account_id=network.nodes.gather(found.anchor),
+            retention=pl.Series(found.retention, dtype=pl.Float64).fill_nan(None),
+        )
+        .select("motif_id", "kind", "account_id", "begun", "ended", "accounts", "payments", "amount", "retention")
+    )
+    told = ["motif_id", "hop", "row", "source", "target", "booked_at", "amount_base"]
+    if tables is not None:
+        rows = tables["transactions"].select("transaction_id").with_row_index("row")
+        edges = edges.join(
+            rows.join(edges.lazy().select("row").unique(), on="row", how="semi").collect(),
+            on="row",
+            how="left",
+            maintain_order="left",
+        )
+        told.insert(3, "transaction_id")
+    return Motifs(instances, edges.select(told), _skipped(network, skipped))
+
+
+def _ids(kind: str, edges: pl.DataFrame, found: Found) -> pl.Series:
+    """An id by what the instance is made of: the same payments give the same id, whatever else is in the network."""
+    columns = [edges[name].to_list() for name in ("hop", "source", "target", "units")]
+    moments = edges["booked_at"].to_physical().to_list()
+    ids: list[str] = []
+    seen: dict[str, int] = {}
+    for begin, end in zip(found.start[:-1].tolist(), found.start[1:].tolist(), strict=True):
+        text = "\n".join(repr([c[k] for c in columns] + [moments[k]]) for k in range(begin, end))
+        name = f"{kind}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
+        seen[name] = seen.get(name, 0) + 1
+        ids.append(name if seen[name] == 1 else f"{name}-{seen[name]}")
+    return pl.Series("motif_id", ids, dtype=pl.String)
+
+
+def _skipped(network: Network, skipped: list[tuple[str, Array]]) -> pl.DataFrame:
+    empty = pl.DataFrame(schema={"account_id": pl.String, "reason": pl.String, "edges": pl.Int64})
+    frames = [
+        pl.DataFrame({"account_id": network.nodes.gather(nodes)})
+        .group_by("account_id")
+        .agg(edges=pl.len().cast(pl.Int64))
+        .select("account_id", pl.lit(reason).alias("reason"), "edges")
+        for reason, nodes in skipped
+    ]
+    return (
+        pl.concat([empty, *frames])
+        .group_by("account_id", "reason")
+        .agg(pl.sum("edges"))
+        .sort("edges", "account_id", "reason", descending=[True, False, False])
+    )
+
+
+def _money(units: str) -> pl.Expr:
+    exact: pl.Expr = (pl.col(units).cast(pl.Decimal(38, MONEY_SCALE)) / MONEY_UNITS).cast(MONEY)
+    return exact
