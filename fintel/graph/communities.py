@@ -15,12 +15,10 @@ each name is given once, to the largest overlap. New ones are named after their 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-import networkit
 import numpy as np
 import polars as pl
 from scipy.sparse import coo_array
@@ -142,12 +140,20 @@ def partition(
 
 
 def _leiden(left: Array, right: Array, weight: Array, nodes: int, resolution: float) -> Array:
+    # It brings along whatever of pandas, matplotlib and the like is installed: seconds, for those who start anew only.
+    import networkit
+
     ends = (left.astype(np.uint64), right.astype(np.uint64))
     graph = networkit.GraphFromCoo((weight.astype(np.float64), ends), n=nodes, weighted=True, directed=False)
-    with _one_thread():
+    # Threads are counted for the whole process; what others set is set again.
+    threads = networkit.getMaxNumberOfThreads()
+    networkit.setNumberOfThreads(1)
+    try:
         method = networkit.community.ParallelLeiden(graph, randomize=False, iterations=_ROUNDS, gamma=resolution)
         method.run()
         found = np.asarray(method.getPartition().getVector(), np.int64)
+    finally:
+        networkit.setNumberOfThreads(threads)
     return np.unique(found, return_inverse=True)[1]
 
 
@@ -156,17 +162,6 @@ def _moved(left: Array, right: Array, weight: Array, begin: Array, resolution: f
     rows = coo_array((np.concatenate([weight, weight]).astype(np.float64), both), shape=(begin.size,) * 2).tocsr()
     start, other = rows.indptr.astype(np.int64), rows.indices.astype(np.int32)
     return move(start, other, rows.data, begin, resolution, _LOOKS * begin.size)
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """networkit counts threads for the whole process; what others set is set again."""
-    threads = networkit.getMaxNumberOfThreads()
-    networkit.setNumberOfThreads(1)
-    try:
-        yield
-    finally:
-        networkit.setNumberOfThreads(threads)
 
 
 def _named(found: pl.DataFrame, before: pl.DataFrame | None) -> pl.DataFrame:

@@ -17,8 +17,9 @@ def move(start: Array, other: Array, weight: Array, label: Array, resolution: fl
     """Labels, int64 (n,), after moving nodes one by one to the neighbouring community that gains most modularity.
 
     Both directions of each edge stand in ``start`` int64 (n+1,), ``other`` int32, ``weight`` float64. ``label`` int64
-    (n,), below n, is the start. All nodes queue in order; a node that moves sends its neighbours to the queue's end.
-    Ends when the queue is empty or after ``moves`` nodes looked at. A move must gain more than rounding does.
+    (n,), below n, is the start. An edge of a node to itself goes where it goes. All nodes queue in order; a node that
+    moves sends its neighbours to the queue's end. Ends when the queue is empty or after ``moves`` nodes looked at. A
+    move must gain more than rounding does.
     """
     n = label.size
     label = label.copy()
@@ -48,6 +49,8 @@ def move(start: Array, other: Array, weight: Array, label: Array, resolution: fl
         own = label[v]
         count = 0
         for i in range(start[v], start[v + 1]):
+            if other[i] == v:
+                continue
             c = label[other[i]]
             if toward[c] == 0.0:
                 met[count] = c
