@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from typing import Any
@@ -20,7 +20,7 @@ import numpy.typing as npt
 import polars as pl
 
 from fintel.errors import FintelError
-from fintel.graph import columns, kernels_pairs
+from fintel.graph import columns, kernels_pairs, together
 from fintel.graph.layout import EDGE, Part, Settings, enlarged
 from fintel.graph.network import Network
 
@@ -36,10 +36,13 @@ _PADDING = 24
 _MOST = 2**31 - 2
 #: Of the form of a snapshot.
 _FORM = 1
-_FINE, _FALLS, _EARLY, _NODE = range(4)
+#: What may be wrong with payments, or missing.
+_FINE, _FALLS, _EARLY, _NODE, _ROOM = range(5)
+#: Where a column stands.
+_COUNT, _REAL, _FLAG = range(3)
 _WHY = {
-    _FALLS: "payments are not in order of time: {a} stands before {b} (µs UTC)",
-    _EARLY: "a payment is older than one that was taken already: {a} after {b} (µs UTC)",
+    _FALLS: "payments are not in order of time: {last} stands before {now} (µs UTC)",
+    _EARLY: "a payment is older than one that was taken already: {now} after {last} (µs UTC)",
     _NODE: "a payment names a node that is no number from 0 to 2,147,483,646",
 }
 
@@ -72,12 +75,18 @@ class GraphState:
         self._states = [part.empty(self._nodes, len(self._edges)) for part in self.parts]
         self._places = _places(self.parts)
         self._columns = _columns(self.parts)
+        self._groups = together.grouped(self.parts)
+        self._first_rows = np.array(
+            [(0, 0), *[(counts.stop, others.stop) for counts, others in self._places]], np.int64
+        )
+        self._stops = np.zeros(len(self.parts) + 1, np.int64)
+        self._together: tuple[Any, Any] | None = None
 
     def __len__(self) -> int:
         """Payments taken so far."""
         return self._size
 
-    def update(self, source: Any, target: Any, time: Any, amount: Any) -> dict[str, Array]:
+    def update(self, source: Any, target: Any, time: Any, amount: Any) -> Mapping[str, Array]:
         """Take payments and tell the columns of each as of itself: all before it and itself, nothing after.
 
         Parameters
@@ -95,53 +104,74 @@ class GraphState:
             np.ascontiguousarray(time, np.int64),
             np.ascontiguousarray(amount, np.int64),
         )
-        size = end - begin
-        integers, reals, truncated = _outputs(self._places, size)
-        if size < _THREADED:
-            for p in range(len(self.parts)):
-                self._advance(p, begin, end, integers, reals, truncated)
-        else:
+        integers, reals, truncated = _outputs(self._places, end - begin)
+        if end - begin >= _THREADED:
+            self._links = _linked(self._edges, begin, end, self._links)
             with _pool() as pool:
                 list(
-                    pool.map(lambda p: self._advance(p, begin, end, integers, reals, truncated), range(len(self.parts)))
+                    pool.map(
+                        lambda p: self._run(p, begin, begin, end, integers, reals, truncated), range(len(self.parts))
+                    )
                 )
-        return _told(self._columns, integers, reals, truncated, size)
+        elif self._groups is not None:
+            self._advance(begin, end, integers, reals, truncated)
+        else:
+            self._links = _linked(self._edges, begin, end, self._links)
+            for p in range(len(self.parts)):
+                self._run(p, begin, begin, end, integers, reals, truncated)
+        return Told(self._columns, integers, reals, truncated)
 
-    def _advance(self, p: int, begin: int, end: int, integers: Array, reals: Array, truncated: Array) -> None:
-        where = self._places[p]
-        self._states[p] = _run(
-            self.parts[p], self._states[p], self._edges, begin, end, integers[where[0]], reals[where[1]], truncated[p]
-        )
+    def _advance(self, begin: int, end: int, integers: Array, reals: Array, truncated: Array) -> None:
+        """All parts in one call; then singly those that ran out of room."""
+        at = begin
+        while True:
+            settings, states = self._in_groups()
+            early = together.advance(
+                self._edges, begin, at, end, self._links, settings, states,
+                self._first_rows, integers, reals, truncated, self._stops,
+            )  # fmt: skip
+            at = self._stops[-1]
+            if at == end:
+                break
+            self._links = kernels_pairs.more(self._links)
+        if early:
+            for p, stop in enumerate(self._stops[:-1].tolist()):
+                if stop < end:
+                    self._run(p, begin, stop, end, integers, reals, truncated)
+
+    def _in_groups(self) -> tuple[Any, Any]:
+        """Settings and states by kernel."""
+        if self._together is None:
+            groups = self._groups or ()
+            self._together = (
+                tuple(tuple(self.parts[p].settings for p in group) for group in groups),
+                tuple(tuple(self._states[p] for p in group) for group in groups),
+            )
+        return self._together
+
+    def _run(self, p: int, first: int, begin: int, end: int, integers: Array, reals: Array, truncated: Array) -> None:
+        counts, others = self._places[p]
+        rows = integers[counts], reals[others], truncated[p]
+        self._states[p] = _run(self.parts[p], self._states[p], self._edges, first, begin, end, *rows)
+        self._together = None
 
     def _take(self, source: Array, target: Array, time: Array, amount: Array) -> int:
-        """Check payments, append and link them; the number of payments there are now."""
-        begin, size = self._size, source.size
-        if not (source.shape == target.shape == time.shape == amount.shape == (size,)):
+        """Check payments and append them; the number of payments there are now."""
+        if not (source.ndim == 1 and source.shape == target.shape == time.shape == amount.shape):
             raise ValueError("source, target, time and amount must be one-dimensional and of one length")
-        end = begin + size
+        end = self._size + source.size
         if end > _MOST:
             raise FintelError("more payments than 32 bits can number", hint="let go of old ones with forget()")
-        nodes = self._checked(source, target, time)
-        if nodes > self._nodes or end > len(self._edges):
+        why, at, nodes = _append(self._edges, self._size, self._nodes, source, target, time, amount)
+        if why == _ROOM:
             self._grow(nodes, end)
-        _write(self._edges, begin, source, target, time, amount)
-        self._links = _linked(self._edges, begin, end, self._links)
+            why, at, nodes = _append(self._edges, self._size, self._nodes, source, target, time, amount)
+        if why != _FINE:
+            last = time[at - 1] if why == _FALLS else self._edges[self._size - 1]["time"] if self._size else None
+            hint = "feed payments in order of (time, transaction id); a late one needs a state from before it"
+            raise FintelError(_WHY[why].format(now=time[at], last=last), hint=None if why == _NODE else hint)
         self._size = end
         return end
-
-    def _checked(self, source: Array, target: Array, time: Array) -> int:
-        last = self._edges[self._size - 1]["time"] if self._size else np.iinfo(np.int64).min
-        why, at, nodes = _check(source, target, time, last)
-        if why != _FINE:
-            before = time[at - 1] if why == _FALLS else last
-            a, b = (before, time[at]) if why == _FALLS else (time[at], before)
-            raise FintelError(
-                _WHY[why].format(a=a, b=b),
-                hint=None
-                if why == _NODE
-                else "feed payments in order of (time, transaction id); a late one needs a state from before it",
-            )
-        return int(nodes)
 
     def _grow(self, nodes: int, edges: int) -> None:
         if nodes > self._nodes:
@@ -152,6 +182,7 @@ class GraphState:
         self._states = [
             part.grown(state, self._nodes, room) for part, state in zip(self.parts, self._states, strict=True)
         ]
+        self._together = None
 
     def forget(self, before: int) -> GraphState:
         """A state that has taken only the payments from ``before`` (µs UTC) on.
@@ -207,6 +238,27 @@ class GraphState:
         return json.dumps({"form": _FORM, "families": self.families, "settings": settings}, sort_keys=True)
 
 
+class Told(Mapping[str, Array]):
+    """Columns by name; each is cut out of what the kernels wrote when it is asked for."""
+
+    __slots__ = ("_integers", "_places", "_reals", "_truncated")
+
+    def __init__(self, places: Mapping[str, tuple[int, int]], integers: Array, reals: Array, truncated: Array) -> None:
+        self._places, self._integers, self._reals, self._truncated = places, integers, reals, truncated
+
+    def __getitem__(self, name: str) -> Array:
+        kind, row = self._places[name]
+        if kind == _FLAG:
+            return np.asarray(self._truncated.max(axis=0, initial=0))
+        return (self._integers if kind == _COUNT else self._reals)[row, : self._truncated.shape[1]]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._places)
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+
 def edge_features(
     network: Network, settings: Settings | None = None, *, families: Iterable[str] | None = None
 ) -> pl.DataFrame:
@@ -218,7 +270,9 @@ def edge_features(
     found = columns.parts(settings or Settings(), families)
     size, nodes = len(network), len(network.nodes)
     edges = np.zeros(size, EDGE)
-    _write(edges, 0, network.source, network.target, network.time, network.amount)
+    why, *_ = _append(edges, 0, nodes, network.source, network.target, network.time, network.amount)
+    if why != _FINE:
+        raise FintelError("the network's payments are not in order of time, or name nodes that it has not")
     _linked(edges, 0, size, kernels_pairs.empty(nodes, size))
     places = _places(found)
     integers, reals, truncated = _outputs(places, size)
@@ -226,13 +280,11 @@ def edge_features(
     def run(p: int) -> None:
         part = found[p]
         counts, others = places[p]
-        _run(part, part.empty(nodes, size), edges, 0, size, integers[counts], reals[others], truncated[p])
+        _run(part, part.empty(nodes, size), edges, 0, 0, size, integers[counts], reals[others], truncated[p])
 
     with _pool() as pool:
         list(pool.map(run, range(len(found))))
-    told = _told(_columns(found), integers, reals, truncated, size)
-    order = [c.name for part in found for c in part.columns]
-    return pl.DataFrame({name: told[name] for name in (*order, columns.TRUNCATED.name)})
+    return pl.DataFrame(dict(Told(_columns(found), integers, reals, truncated)))
 
 
 def _pool() -> ThreadPoolExecutor:
@@ -240,13 +292,12 @@ def _pool() -> ThreadPoolExecutor:
 
 
 def _run(
-    part: Part, state: Any, edges: Array, begin: int, end: int, integers: Array, reals: Array, truncated: Array
+    part: Part, state: Any, edges: Array, first: int, begin: int, end: int, integers: Array, reals: Array, cut: Array
 ) -> Any:
     """Take payments ``begin`` … ``end - 1`` through one part, with more room whenever it asks; the state then."""
-    at = begin
     while True:
-        at = part.advance(edges, at, end, begin, part.settings, state, integers, reals, truncated)
-        if at == end:
+        begin = part.advance(edges, begin, end, first, part.settings, state, integers, reals, cut)
+        if begin == end:
             return state
         state = part.more(state)
 
@@ -268,9 +319,14 @@ def _places(parts: Sequence[Part]) -> tuple[tuple[slice, slice], ...]:
     return tuple(places)
 
 
-def _columns(parts: Sequence[Part]) -> tuple[str, ...]:
-    """Names by row of the integers, then of the reals."""
-    return tuple(c.name for kind in ("count", "real") for part in parts for c in part.columns if c.kind == kind)
+def _columns(parts: Sequence[Part]) -> dict[str, tuple[int, int]]:
+    """Kind and row of each column, in the order of the catalogue."""
+    found = {}
+    for part, (counts, others) in zip(parts, _places(parts), strict=True):
+        for at, column in enumerate(part.columns):
+            count = at < part.integers
+            found[column.name] = (_COUNT, counts.start + at) if count else (_REAL, others.start + at - part.integers)
+    return found | {columns.TRUNCATED.name: (_FLAG, 0)}
 
 
 def _outputs(places: Sequence[tuple[slice, slice]], size: int) -> tuple[Array, Array, Array]:
@@ -283,18 +339,16 @@ def _outputs(places: Sequence[tuple[slice, slice]], size: int) -> tuple[Array, A
     )
 
 
-def _told(names: Sequence[str], integers: Array, reals: Array, truncated: Array, size: int) -> dict[str, Array]:
-    if integers.shape[1] != size:
-        integers, reals = integers[:, :size], reals[:, :size]
-    told = dict(zip(names, [*integers, *reals], strict=True))
-    told[columns.TRUNCATED.name] = truncated.max(axis=0, initial=0)
-    return told
-
-
 @_jit
-def _check(source: Array, target: Array, time: Array, last: int) -> tuple[int, int, int]:
-    """What is wrong (``_FINE``: nothing), where, and how many nodes there must be."""
+def _append(
+    edges: Array, size: int, room: int, source: Array, target: Array, time: Array, amount: Array
+) -> tuple[int, int, int]:
+    """Check payments and write them behind the first ``size``; ``room``: how many nodes there are.
+
+    Returns what is wrong (``_FINE``: nothing; else none is written), at which, and how many nodes there must be.
+    """
     nodes = 0
+    last = edges[size - 1].time if size else time[0] if time.size else 0
     for i in range(time.size):
         if time[i] < last:
             return (_FALLS if i else _EARLY), i, nodes
@@ -303,13 +357,11 @@ def _check(source: Array, target: Array, time: Array, last: int) -> tuple[int, i
         if u < 0 or v < 0 or u > _MOST or v > _MOST:
             return _NODE, i, nodes
         nodes = max(nodes, u + 1, v + 1)
-    return _FINE, 0, nodes
-
-
-@_jit
-def _write(edges: Array, begin: int, source: Array, target: Array, time: Array, amount: Array) -> None:
+    if nodes > room or size + time.size > edges.size:
+        return _ROOM, 0, nodes
     for i in range(time.size):
-        edges[begin + i].source = source[i]
-        edges[begin + i].target = target[i]
-        edges[begin + i].time = time[i]
-        edges[begin + i].amount = max(amount[i], -1)
+        edges[size + i].source = source[i]
+        edges[size + i].target = target[i]
+        edges[size + i].time = time[i]
+        edges[size + i].amount = max(amount[i], -1)
+    return _FINE, 0, nodes
