@@ -188,7 +188,7 @@ def summable(values: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
 def _by_number(numbers: npt.NDArray[np.int64], width: int) -> npt.NDArray[np.int64]:
     """Places in the order of their numbers (0 … width - 1); negative ones are left out."""
     places = np.arange(numbers.size, dtype=np.uint32)
-    return order.counting_sort(numbers, width, places)[0].astype(np.int64)
+    return cast("npt.NDArray[np.int64]", order.counting_sort(numbers, width, places)[0].astype(np.int64))
 
 
 def _renumber(codes: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
