@@ -143,7 +143,7 @@ def test_a_correlation_equals_its_sql(rule_id: str, seed: int) -> None:
 
 @pytest.mark.long
 @pytest.mark.parametrize("rule_id", RULES)
-@calm(12)
+@calm(6)
 @given(seed=SEEDS)
 def test_a_rule_equals_its_sql_again_and_again(rule_id: str, seed: int) -> None:
     rule = library()[rule_id]
@@ -161,7 +161,7 @@ def test_any_rule_equals_its_sql(rule: Rule, seed: int) -> None:
 
 
 @pytest.mark.long
-@calm(1500, shrink=True)
+@calm(400, shrink=True)
 @given(rule=any_rule(), seed=SEEDS)
 def test_any_rule_equals_its_sql_again_and_again(rule: Rule, seed: int) -> None:
     population = Population("USD", any_payments(seed))
