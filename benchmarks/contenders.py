@@ -7,7 +7,6 @@ and keeps the values at the sampled entries, so that they can be compared.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -20,6 +19,7 @@ import numpy as np
 import polars as pl
 from measures import Asked, Work, is_number, work
 from population import sample_flag, say
+from processes import tell
 
 from fintel.domain.schema import MONEY_UNITS
 from fintel.engine.arrays import as_seen_by_masks, load, order_by_time, scale_of
@@ -342,7 +342,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=0)
     parser.add_argument("--memory", type=int, default=8)
     parser.add_argument("--values", type=Path, required=True)
-    parser.add_argument("--out", required=True)
+    parser.add_argument("--out", type=Path, required=True)
     given = parser.parse_args()
     clock = Clock()
     job = work(given.rules)
@@ -351,7 +351,7 @@ def main() -> None:
     if found:
         values = pl.concat(found).with_columns(pl.col("value").fill_nan(None))
         values.sort("measure", "row", "side").write_parquet(given.values)
-    Path(given.out).write_text(json.dumps({"seconds": clock.seconds, "facts": facts}))
+    tell(given.out, clock.seconds, facts)
     os._exit(0)  # nothing is left to do; taking DuckDB's module down prints pages about its own objects
 
 

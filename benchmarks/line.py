@@ -9,13 +9,12 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import resource
-import sys
 import tempfile
 import time
 from pathlib import Path
 
 from population import PER_ACCOUNT_DAY, say
+from processes import peak_bytes
 
 from fintel.config import Settings
 from fintel.feeds import mapping_loader
@@ -42,9 +41,8 @@ def main() -> None:
     def stage(name: str, begun: float, used: float) -> None:
         seconds[name] = round(time.perf_counter() - begun, 1)
         processor[name] = round(time.process_time() - used, 1)
-        # ru_maxrss never falls: the first stage with the final number is the one that needs it.
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        peaks[name] = round(peak / (1 << 20 if sys.platform == "darwin" else 1 << 10))
+        # A peak never falls: the first stage with the final number is the one that needs it.
+        peaks[name] = round(peak_bytes() / (1 << 20))
 
     with tempfile.TemporaryDirectory() as folder:
         feed, home = Path(folder) / "feed", Path(folder) / "lake"

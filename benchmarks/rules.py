@@ -112,9 +112,8 @@ def report(measured: dict[str, Any]) -> str:
         stages = ", ".join(f"{stage} {s:.1f}" for stage, s in o.seconds.items())
         memory = o.facts.get("peak_mb", {})
         stages += "".join(f"; {stage} {mb:,} MB" for stage, mb in memory.items())
-        peak = o.facts.get("own_peak_mb") or o.peak_mb
         lines.append(
-            f"| {WHAT[name]} | {o.facts.get('rules', '')} | {total:.1f} | {o.processor_seconds:.1f} | {peak:,} "
+            f"| {WHAT[name]} | {o.facts.get('rules', '')} | {total:.1f} | {o.processor_seconds:.1f} | {o.peak_mb:,} "
             f"| {o.load} | {o.ended or stages} |"
         )
     ours, alone, theirs = (outcomes[n].facts.get("by_rule", {}) if n in outcomes else {} for n in ORDER)

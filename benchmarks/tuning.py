@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 from population import lake, say
-from processes import Outcome, run
+from processes import Outcome, run, tell
 
 from fintel.bench.swept import Known
 from fintel.bench.tuning import Tuned, tune
@@ -59,7 +59,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.side:
-        given.out.write_text(json.dumps(_side(given)))
+        tell(given.out, *_side(given))
         return
     with tempfile.TemporaryDirectory() as scratch:
         folder = given.folder or Path(scratch)
@@ -109,7 +109,7 @@ def _show(rule: str, best: dict[str, Outcome], ratio: float, facts: dict[str, An
     print(f"{rule:40} ratio {ratio:.2f} (floor: 2); {facts['checked']} settings run as rules, {facts['differ']} differ")
 
 
-def _side(given: argparse.Namespace) -> dict[str, Any]:
+def _side(given: argparse.Namespace) -> tuple[dict[str, float], dict[str, Any]]:
     settings = Settings(lake=given.lake, threads=given.threads)
     library, _ = load_library(settings)
     rule = library[given.rules]
@@ -139,7 +139,7 @@ def _side(given: argparse.Namespace) -> dict[str, Any]:
             }
             if given.side == "check":
                 facts = _check(given, tables, library, tuned, set(own))
-    return {"seconds": {"all": round(took, 2), **stages}, "facts": facts}
+    return {"all": round(took, 2), **stages}, facts
 
 
 def _stages(clock: list[tuple[str, float]], begun: float, ended: float) -> dict[str, float]:
