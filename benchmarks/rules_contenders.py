@@ -8,13 +8,12 @@ import re
 import resource
 import threading
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import duckdb
-from processes import tell
+from processes import Clock, tell
 
 from fintel.config import Settings
 from fintel.engine.local import sweep
@@ -59,20 +58,6 @@ class Memory:
             found[name] = round(max(inside, default=0))
             begun += seconds
         return found
-
-
-class Clock:
-    """Seconds by stage."""
-
-    def __init__(self) -> None:
-        self.seconds: dict[str, float] = {}
-
-    @contextmanager
-    def lap(self, name: str) -> Iterator[None]:
-        """Measure a stage."""
-        begun = time.perf_counter()
-        yield
-        self.seconds[name] = round(self.seconds.get(name, 0.0) + time.perf_counter() - begun, 2)
 
 
 def library_of(given: argparse.Namespace) -> Library:
