@@ -14,8 +14,9 @@ from fintel.domain.schema import PROVENANCE
 from fintel.rules.cases import Case, Expectation, load_cases
 from fintel.rules.checks import check
 from fintel.rules.judging import Docket, judge
+from fintel.rules.list_types import KeywordList, ValueList
 from fintel.rules.loader import load, packs_folder
-from fintel.rules.model import KeywordList, Library, ValueList
+from fintel.rules.model import Library
 from fintel.rules.runner import detect_tables
 from fintel.rules.testing import run_case
 
