@@ -4,12 +4,13 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: demo test quick check lint install clean data bench
+.PHONY: demo test test-long quick check lint install clean data bench
 
 help:
 	@echo "make demo    set up, then feed -> ranked accounts -> draft reports on the small synthetic set"
 	@echo "make test    set up, then every test"
 	@echo "make check   what a contributor, the commit hook and CI run: style, types, imports, sizes, tests"
+	@echo "make test-long   what takes minutes more: all rules against their SQL restatement, all mutations"
 	@echo "make quick   the fast tests only"
 	@echo "make bench   side-by-side benchmarks (minutes, and gigabytes)"
 
@@ -34,6 +35,10 @@ demo: $(VENV)/.base
 
 test: $(STAMP)
 	$(BIN)/python -m pytest -n 2 --dist loadgroup
+
+# What make test leaves out: every rule against its SQL restatement, every mutation of every rule.
+test-long: $(STAMP)
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m long
 
 quick: $(STAMP)
 	$(BIN)/python -m pytest -m "not slow"

@@ -27,6 +27,8 @@ Same = tuple[tuple[str, str], ...]
 __all__ = ["KINDS", "Measure", "Selection", "Slice", "Step", "Window", "partition", "summable"]
 #: Rows in a slice, about: small enough to stay in cache, large enough to keep overheads away.
 SLICE_ROWS = 1_000_000
+#: Numbers are counted as they are up to so many a row; beyond it they are numbered anew.
+_SPARSE = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,23 +136,25 @@ class Slice:
 
     def _match(self, rows: Rows, anchors: Rows, same: Same) -> tuple[Any, ...]:
         """Rows and anchors by what must be equal: a number for each set of values in each partition."""
-        theirs, mine = np.zeros(rows.size, np.int64), np.zeros(anchors.size, np.int64)
-        for here, there in (*same, ("", "")):
-            if here:
-                a, b = self._entry_codes(there, rows), self._entry_codes(here, anchors)
-                if here != there:
-                    a = self.entries.translated(there, here)[a]
-            else:  # the partition itself
-                a, b = self.starts[rows].astype(np.int64), self.starts[anchors].astype(np.int64)
-            # Numbered anew with each column, so that the product cannot leave 64 bits.
-            _, joint = np.unique(np.concatenate((theirs, mine)), return_inverse=True)
-            width = np.int64(max(a.max(initial=-1), b.max(initial=-1)) + 1)
-            known_a, known_b = (a >= 0) & (theirs >= 0), (b >= 0) & (mine >= 0)
-            theirs = np.where(known_a, joint[: rows.size] * width + a, -1)
-            mine = np.where(known_b, joint[rows.size :] * width + b, -1)
-        kept = np.flatnonzero(theirs >= 0)
-        kept = kept[np.argsort(theirs[kept], kind="stable")]
-        return theirs[kept], rows[kept], self.time[rows[kept]], mine, np.argsort(mine, kind="stable")
+        theirs, mine, width = np.zeros(rows.size, np.int64), np.zeros(anchors.size, np.int64), 1
+        for here, there in same:
+            a, b = self._entry_codes(there, rows), self._entry_codes(here, anchors)
+            if here != there:
+                a = self.entries.translated(there, here)[a]
+            values = max(int(a.max(initial=-1)), int(b.max(initial=-1)), 0) + 1
+            theirs = np.where((a >= 0) & (theirs >= 0), theirs * values + a, -1)
+            mine = np.where((b >= 0) & (mine >= 0), mine * values + b, -1)
+            width *= values
+            if width > _SPARSE * (rows.size + anchors.size):  # also keeps the product within 64 bits
+                known, joint = np.unique(np.concatenate((theirs, mine)), return_inverse=True)
+                joint -= int(known.size > 0 and known[0] < 0)
+                theirs, mine, width = joint[: rows.size], joint[rows.size :], known.size
+        kept, sequence = _by_number(theirs, width), _by_number(mine, width)
+        sequence = np.concatenate((np.flatnonzero(mine < 0), sequence))
+        # Within a number rows ascend, and so do partitions: no second sort is needed.
+        keys = theirs[kept] * len(self) + self.starts[rows[kept]]
+        wanted = np.where(mine < 0, -1, mine * len(self) + self.starts[anchors])
+        return keys, rows[kept], self.time[rows[kept]], wanted, sequence
 
     def _entry_codes(self, column: str, rows: Rows) -> npt.NDArray[np.int64]:
         return self.entries.codes[column][self.rows[rows]].astype(np.int64)
@@ -179,6 +183,12 @@ def summable(values: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
     if float(np.abs(values.astype(np.float64)).sum()) >= 2.0**63:
         raise OverflowError("amounts are too large to add up exactly in 64 bits; use a larger unit as base currency")
     return values
+
+
+def _by_number(numbers: npt.NDArray[np.int64], width: int) -> npt.NDArray[np.int64]:
+    """Places in the order of their numbers (0 … width - 1); negative ones are left out."""
+    places = np.arange(numbers.size, dtype=np.uint32)
+    return cast("npt.NDArray[np.int64]", order.counting_sort(numbers, width, places)[0].astype(np.int64))
 
 
 def _renumber(codes: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:

@@ -102,21 +102,24 @@ class Across:
         }
         return found | {name: self._usual[rule.rule.id, name].at(self.data, entries) for name in rule.peers}
 
-    def evidence(self, rule: CompiledRule, episodes: pl.DataFrame, limit: int) -> pl.DataFrame:
-        """Entries of the other side that make a rule's measures at the peaks.
+    def evidence(self, rule: CompiledRule, peaks: pl.DataFrame, limit: int) -> pl.DataFrame:
+        """Entries of the other side that make a rule's measures at the peaks of its episodes.
 
-        Columns ``number``, ``entry``, ``rows`` (how many there are in truth), ``measure``.
+        ``peaks``: ``part`` and ``number`` (which name the episode) and ``entry``. All of a rule at once: each
+        sweep looks at all entries.
+
+        Columns ``part``, ``number``, ``entry``, ``rows`` (how many there are in truth), ``measure``.
         """
-        number = episodes.schema["number"]
-        schema = pl.Schema({"number": number, "entry": pl.Int64(), "rows": pl.Int64(), "measure": pl.String()})
+        names = {"part": pl.Int64(), "number": peaks.schema["number"]}
+        schema = pl.Schema({**names, "entry": pl.Int64(), "rows": pl.Int64(), "measure": pl.String()})
         parts = [schema.to_frame()]
-        peaks = episodes.select("number", twin=pl.Series(self.twin[episodes["entry"].to_numpy()]).cast(pl.Int64))
-        peaks = peaks.filter(pl.col("twin") >= 0)
-        for name, window in rule.twins.items() if peaks.height else ():
-            rows = _twin_entries(self.data, window, peaks["twin"].unique().to_numpy(), limit, self.threads)
+        asked = peaks.select(*names, twin=pl.Series(self.twin[peaks["entry"].to_numpy()]).cast(pl.Int64))
+        asked = asked.filter(pl.col("twin") >= 0)
+        for name, window in rule.twins.items() if asked.height else ():
+            rows = _twin_entries(self.data, window, asked["twin"].unique().to_numpy(), limit, self.threads)
             parts.append(
-                peaks.join(rows, on="twin", maintain_order="left")
-                .select("number", "entry", "rows", measure=pl.lit(name))
+                asked.join(rows, on="twin", maintain_order="left")
+                .select(*names, "entry", "rows", measure=pl.lit(name))
                 .cast(dict(schema))  # type: ignore[arg-type]
             )
         return pl.concat(parts)
@@ -158,7 +161,9 @@ def _twin_entries(data: Entries, window: Window, twins: Ints, limit: int, thread
     Columns ``twin``, ``entry``, ``rows`` (how many there are in truth).
     """
     accounts = data.codes["account_id"]
-    nearby = data.mask(mask_of(window.mask)).astype(bool) & np.isin(accounts, np.unique(accounts[twins]))
+    asked = np.zeros(int(accounts.max(initial=-1)) + 2, np.bool_)  # the last place is for no account
+    asked[accounts[twins]] = True
+    nearby = data.mask(mask_of(window.mask)).view(np.bool_) & asked[accounts]
     wanted, mask = with_mask(data, twins)
     wanted, near = with_mask(wanted, np.flatnonzero(nearby))
 

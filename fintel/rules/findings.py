@@ -184,13 +184,14 @@ class _Peers:
 
     def percentile(self, measure: str, observed: pl.Series, entry: pl.Series) -> tuple[list[str], list[float | None]]:
         """For each episode: who the peers are, and the share of them whose highest value is lower."""
-        kinds = self.kind_codes[entry.to_numpy()]
-        groups, shares = [], []
-        for value, kind in zip(observed.to_list(), kinds.tolist(), strict=True):
-            group = kind if kind in self.sorted[measure] else None
-            ordered = self.sorted[measure][group]
-            word = "accounts" if group is None else f"{self.names[group]} accounts"
-            groups.append(f"{ordered.size} {word} with such entries")
-            below = np.searchsorted(ordered, value, side="left") if value is not None else 0
-            shares.append(None if value is None or not ordered.size else 100.0 * float(below) / ordered.size)
-        return groups, shares
+        kinds, values = self.kind_codes[entry.to_numpy()], observed.cast(pl.Float64).fill_null(np.nan).to_numpy()
+        known = self.sorted[measure]
+        groups, shares = np.empty(len(values), object), np.full(len(values), np.nan)
+        for kind, ordered in known.items():
+            here = ~np.isin(kinds, [k for k in known if k is not None]) if kind is None else kinds == kind
+            word = "accounts" if kind is None else f"{self.names[kind]} accounts"
+            groups[here] = f"{ordered.size} {word} with such entries"
+            if ordered.size:
+                shares[here] = 100.0 * np.searchsorted(ordered, values[here], side="left") / ordered.size
+        unknown = np.isnan(values) | np.isnan(shares)
+        return groups.tolist(), [None if no else share for no, share in zip(unknown, shares.tolist(), strict=True)]

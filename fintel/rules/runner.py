@@ -148,13 +148,19 @@ def _prepare(across: Across, rule: CompiledRule, tally: _Tally) -> bool:
 
 def _look_for_twin_evidence(across: Across, plan: Plan, found: dict[str, list[Found]]) -> None:
     for rule in plan.rules:
-        if not rule.twins:
-            continue
         parts = found.get(rule.rule.id, [])
-        for place, part in enumerate(parts):
-            if part.episodes is not None and part.evidence is not None:
-                more = across.evidence(rule, part.episodes, TWIN_LIMIT).select(part.evidence.columns)
-                parts[place] = replace(part, evidence=pl.concat([part.evidence, more]))
+        peaks = [
+            part.episodes.select(pl.lit(place, dtype=pl.Int64).alias("part"), "number", "entry")
+            for place, part in enumerate(parts)
+            if part.episodes is not None
+        ]
+        if not rule.twins or not peaks:
+            continue
+        more = across.evidence(rule, pl.concat(peaks), TWIN_LIMIT).partition_by("part", as_dict=True)
+        for (place,), rows in more.items():
+            part = parts[place]
+            assert part.evidence is not None  # it has episodes
+            parts[place] = replace(part, evidence=pl.concat([part.evidence, rows.select(part.evidence.columns)]))
 
 
 def _correlate(findings: Findings, plan: Plan, tallies: dict[str, _Tally], payments: pl.LazyFrame) -> Findings:

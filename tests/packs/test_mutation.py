@@ -43,7 +43,7 @@ def test_moved_thresholds_are_noticed(library: Library) -> None:
     assert _share(found) >= LEAST, [f.mutant.what for f in found if not f.killed]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_every_pack_notices_what_is_moved(library: Library) -> None:
     found = list(mutate(library))
     for (pack, kind), rate in rates(found).items():
@@ -80,7 +80,7 @@ def _with(library: Library, rule: Rule) -> Library:
     return replace(library, rules=tuple(rule if r.id == rule.id else r for r in library.rules))
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_every_case_is_judged_together_as_alone(library: Library) -> None:
     dockets = [Docket((rule,), load_cases(rule)[0]) for rule in library.rules]
     for start in range(0, len(dockets), 20):

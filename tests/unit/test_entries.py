@@ -162,7 +162,7 @@ def assert_same(left: pl.DataFrame, right: pl.DataFrame) -> None:
             assert a.equals(b), (name, a.to_list(), b.to_list())
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(tables=populations())
 def test_polars_and_sql_agree_on_hostile_rows(tables: dict[str, pl.DataFrame]) -> None:
     ours = seen(tables)
