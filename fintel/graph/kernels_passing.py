@@ -40,9 +40,9 @@ class PassingSettings(NamedTuple):
 
 
 class PassingState(NamedTuple):
-    """left: int64 (payments,), what is not yet spent of each; unspent: int32 (accounts,), oldest payment received
-    that may have something left (-1: none); sums: int64 (accounts, 2 * windows), of window w received at 2 w and spent of it at
-    2 w + 1; tails: int64 (windows,), oldest payment in each window."""
+    """left: int64 (payments,), what is not yet spent of each; unspent: int32 (accounts,), oldest payment received that
+    may have something left (-1: none); sums: int64 (accounts, 2 * windows), received in window w at 2 w and spent of
+    that at 2 w + 1; tails: int64 (windows,), oldest payment in each window."""
 
     left: Array
     unspent: Array
