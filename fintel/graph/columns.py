@@ -113,3 +113,28 @@ def _of_payments(found: list[GraphColumn], word: str) -> list[pl.Expr]:
 
 def _plain(frame: pl.DataFrame, name: str) -> pl.Expr:
     return pl.col(name).fill_nan(None) if frame.schema[name].is_float() else pl.col(name)
+
+
+def reference() -> str:
+    """The reference page, Markdown; columns that differ in their window only share a line."""
+    settings = Settings()
+    lines = [
+        "# Graph columns of a payment",
+        "",
+        "Made from the kernels of `fintel/graph` with their default settings. Every column is as of the payment: all",
+        "payments before it in (time, transaction id) order and itself, none after. A window is (t - window, t].",
+        "Counts are whole numbers; others are floats of 32 bits, NaN where they are undefined.",
+        "*base* is the base currency. Transfers of an account to itself count nowhere.",
+    ]
+    for family, what in {**FAMILIES, TRUNCATED.family: "where a search was cut short"}.items():
+        lines += ["", f"## {family}: {what}", "", "| name | windows | unit | what |", "|---|---|---|---|"]
+        shared: dict[tuple[str, str, str], list[str]] = {}
+        for column in columns(settings):
+            if column.family == family:
+                span = settings.label(column.window) if column.window else ""
+                windowed = bool(span) and column.name.endswith(f"_{span}")
+                stem = column.name.removesuffix(span) + "…" if windowed else column.name
+                shared.setdefault((stem, column.unit, column.doc), []).append(span)
+        for (name, unit, doc), spans in shared.items():
+            lines.append(f"| `{name}` | {', '.join(filter(None, spans)) or '–'} | {unit} | {doc.rstrip('.')} |")
+    return "\n".join(lines) + "\n"

@@ -12,11 +12,9 @@ from hypothesis import given, settings
 from fintel.domain.schema import ACCOUNTS, TRANSACTIONS
 from fintel.features.entries import Tables
 from fintel.frames import fit
-from fintel.graph.columns import account_columns
 from fintel.graph.layout import MICROSECOND
 from fintel.graph.network import Network, network
-from fintel.graph.state import edge_features
-from tests.graph.payments import HOUR, SETTINGS, network_of, networks
+from tests.graph.payments import networks
 
 DAY = datetime(2026, 3, 1, tzinfo=UTC)
 
@@ -112,28 +110,3 @@ def test_adjacency_lists_each_edge_once_in_order(net: Network) -> None:
     ):
         for v in range(len(net.nodes)):
             assert edge[start[v] : start[v + 1]].tolist() == np.flatnonzero(ends == v).tolist()
-
-
-def test_accounts_have_the_largest_and_latest_of_their_payments() -> None:
-    net = network_of(
-        [(0, 1, 0, 5), (0, 2, HOUR, 7), (1, 0, 2 * HOUR, 5), (0, 1, 30 * HOUR, 1), (2, 2, 31 * HOUR, 1)], 4
-    )
-    told = account_columns(net, edge_features(net, SETTINGS), settings=SETTINGS)
-    assert told["account_id"].to_list() == ["n0", "n1", "n2", "n3"]
-    assert told["fan_out_3h_max"].to_list() == [2, 1, 0, None]
-    assert told["payments_out_3h_last"].to_list() == [1, 0, 0, None]
-    assert told["max_out_3h_max"].to_list() == [base(7), base(5), None, None]
-    assert told["received_cycles_2_10h_max"].to_list() == [1, 0, 0, None]
-    assert told["paid_cycles_2_10h_sum"].to_list() == [0, 1, 0, None]
-    early = account_columns(
-        net,
-        edge_features(net, SETTINGS),
-        as_of=datetime.fromtimestamp(3600, UTC),
-        within=timedelta(minutes=30),
-        settings=SETTINGS,
-    )
-    assert early["fan_out_3h_max"].to_list() == [2, None, 0, None]
-
-
-def base(units: int) -> float:
-    return float(np.float32(units / 100_000))
