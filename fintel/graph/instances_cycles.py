@@ -46,7 +46,7 @@ def cycles(search: Search) -> Found:
         search.band.low, search.band.high, search.band.open, PER_PAYMENT,
     )  # fmt: skip
     target = search.network.target
-    result = _told(search, start, edge)
+    result = sequences(search, start, edge)
     result.skipped = [
         *cut_at("more payments than cap or budget allow to follow back", target[np.flatnonzero(truncated)]),
         *cut_at(f"more than {PER_PAYMENT} cycles closed by one payment", target[full]),
@@ -55,8 +55,8 @@ def cycles(search: Search) -> Found:
     return result
 
 
-def _told(search: Search, start: Array, edge: Array) -> Found:
-    """Instances of the sequences, one for those of one ring that share a payment."""
+def sequences(search: Search, start: Array, edge: Array) -> Found:
+    """Sequences of payments in time order as instances, one for those over the same ring of accounts that share a payment."""
     if start.size == 1:
         return Found()
     amount = search.network.amount[edge].astype(np.float64)
@@ -67,7 +67,7 @@ def _told(search: Search, start: Array, edge: Array) -> Found:
     time = search.network.time[edge]
     spans = time[start[1:] - 1] - time[start[:-1]]
     order = np.lexsort((edge[start[:-1]], edge[start[1:] - 1], spans, -np.nan_to_num(retention, nan=-1.0)))
-    ring = _ring(search.network.source[edge].astype(np.int64), start)
+    ring = _ring(search.network.source[edge].astype(np.int64) << 32 | search.network.target[edge], start)
     free = _unshared(order, ring, start, edge)
     hop = np.arange(edge.size) - np.repeat(start[:-1], sizes) + 1
     whole = Found(

@@ -32,7 +32,8 @@ class Band(NamedTuple):
 
 @dataclass(frozen=True)
 class Search:
-    """What to look for. ``within`` in µs; the rest as in ``motifs.find``."""
+    """What to look for. ``within`` in µs; the rest as in ``motifs.find``. ``places``: of a network of placed payments, the code
+    of the place in (where the payee was paid) and out, int32 (m,) each, -1 where none is known."""
 
     network: Network
     edges: Array
@@ -42,6 +43,7 @@ class Search:
     hops: int
     cap: int
     budget: int
+    places: tuple[Array, Array] | None = None
 
 
 @dataclass
@@ -114,6 +116,12 @@ def columns_of(part: Part, edges: Array, nodes: int) -> tuple[dict[str, Array], 
         state = part.more(state)
     names = [c.name for c in part.columns]
     return dict(zip(names, [*integers, *reals], strict=True)), truncated
+
+
+def column_of(search: Search, part: Part, name: str) -> tuple[Array, Array]:
+    """One column of a part, by how its name begins, and where it was cut short."""
+    found, truncated = columns_of(part, search.edges, len(search.network.nodes))
+    return next(values for title, values in found.items() if title.startswith(name)), truncated
 
 
 def cut_at(reason: str, nodes: Array) -> list[tuple[str, Array]]:

@@ -6,11 +6,14 @@ import numba
 import numpy as np
 
 from fintel.graph import kernels_flows, kernels_meetings, kernels_statistics
-from fintel.graph.instances_found import Array, Found, Search, columns_of, cut_at, pushed
+from fintel.graph.instances_found import Array, Found, Search, column_of, columns_of, cut_at, joined, pushed
 from fintel.graph.instances_windows import FAN, IN, MEETING, OUT, ROUND, TURN, items, strongest
 from fintel.graph.layout import MICROSECOND, Part, Settings
 
 _jit = numba.njit(nogil=True, cache=True)
+
+#: A burst is at least so many times what is usual in a day (``source_new_burst``).
+RISE = 3.0
 
 
 def fan_in(search: Search) -> Found:
@@ -27,7 +30,7 @@ def _fan(search: Search, column: str, anchor: Array, other: Array) -> Found:
     window = search.within * MICROSECOND
     side = kernels_statistics.IN if column.startswith("target") else kernels_statistics.OUT
     part = kernels_statistics.parts(Settings(windows=(window,)))[side]
-    fan, _ = _column(search, part, column)
+    fan, _ = column_of(search, part, column)
     return around(search, fan >= search.at_least, anchor, other)
 
 
@@ -48,11 +51,28 @@ def around(search: Search, flagged: Array, anchor: Array, other: Array, eligible
     return _strongest(search, FAN, found, groups)
 
 
+def bursts(search: Search) -> Found:
+    """Accounts that pay, or are paid by, many whom they had not dealt with for long, all within a day."""
+    part = _part(kernels_flows.parts(Settings(cap=search.cap)), "ties")
+    found, _ = columns_of(part, search.edges, len(search.network.nodes))
+    net = search.network
+    before = search.edges["before_pair"]
+    gap = net.time - net.time[np.maximum(before, 0)]
+    new = (before < 0) | (gap >= kernels_flows.HORIZON // MICROSECOND)
+    told = []
+    for end, count, anchor, other in (
+        ("source", "payees", net.source, net.target), ("target", "payers", net.target, net.source),
+    ):  # fmt: skip
+        enough = found[f"{end}_new_{count}_1d"] >= search.at_least
+        told.append(around(search, enough & (found[f"{end}_new_burst"] >= RISE), anchor, other, new))
+    return joined(told)
+
+
 def gather_scatter(search: Search) -> Found:
     """Many pay one, who then pays many."""
     window = search.within * MICROSECOND
     part = _part(kernels_flows.parts(Settings(meeting_windows=(window,), cap=search.cap)), "gather_scatter")
-    width, truncated = _column(search, part, "gather_scatter_width")
+    width, truncated = column_of(search, part, "gather_scatter_width")
     net = search.network
     mine = np.zeros(len(net.nodes), bool)
     mine[net.source[width >= search.at_least]] = True
@@ -75,7 +95,7 @@ def round_trips(search: Search) -> Found:
     """Two accounts that pay each other; the anchor is who paid first."""
     window = search.within * MICROSECOND
     part = _part(kernels_flows.parts(Settings(windows=(window,), cap=search.cap)), "ties")
-    returned, truncated = _column(search, part, "returned_payments")
+    returned, truncated = column_of(search, part, "returned_payments")
     pair = search.edges["pair"].astype(np.int64)
     mine = np.zeros(max(int(pair.max(initial=-1)) // 2 + 1, 1), bool)
     mine[pair[returned > 0] // 2] = True
@@ -92,7 +112,7 @@ def scatter_gather(search: Search) -> Found:
     """One payer, several mids, one payee; each mid is paid before it pays. The anchor is the payer."""
     window = search.within * MICROSECOND
     part = kernels_meetings.parts(Settings(meeting_windows=(window,), cap=search.cap))[0]
-    mids, truncated = _column(search, part, "gathered_mids")
+    mids, truncated = column_of(search, part, "gathered_mids")
     net = search.network
     payer, mid, payee = triples(search.edges, np.flatnonzero(mids >= search.at_least), search.within, search.cap)
     told = _meetings(search, payer, mid, payee)
@@ -128,12 +148,6 @@ def _strongest(search: Search, kind: int, found: object, groups: Array, anchors:
 
 def _part(parts: tuple[Part, ...], name: str) -> Part:
     return next(part for part in parts if part.name.startswith(name))
-
-
-def _column(search: Search, part: Part, name: str) -> tuple[Array, Array]:
-    """One column of a part, by how its name begins, and where it was cut short."""
-    found, truncated = columns_of(part, search.edges, len(search.network.nodes))
-    return next(values for column, values in found.items() if column.startswith(name)), truncated
 
 
 def triples(edges: Array, flagged: Array, within: int, cap: int) -> tuple[Array, Array, Array]:

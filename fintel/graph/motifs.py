@@ -18,7 +18,7 @@ from fintel.domain.schema import MONEY_SCALE, MONEY_UNITS
 from fintel.errors import FintelError, did_you_mean
 from fintel.features.entries import Tables
 from fintel.frames import MONEY, TIMESTAMP
-from fintel.graph import instances_chains, instances_cycles, instances_stars
+from fintel.graph import instances_chains, instances_cycles, instances_layers, instances_places, instances_stars
 from fintel.graph.instances_found import Array, Band, Found, Search, linked
 from fintel.graph.kernels_chains import PEELED
 from fintel.graph.layout import MICROSECOND
@@ -81,6 +81,25 @@ KINDS: Mapping[str, Kind] = {
     "reciprocal": Kind(
         "two accounts pay each other", "who paid first", "payments each way", 7 * _DAY, 1, instances_stars.round_trips,
         "the sums of both directions are alike",
+    ),
+    "stack": Kind(
+        "layers: several payers reach a payee over several mids", "the payee", "payers and mids", 7 * _DAY, 3,
+        instances_layers.stacks, "each mid passes on what it was paid",
+    ),
+    "funnel": Kind(
+        "paid in at many places, out at one", "the account", "places in", 7 * _DAY, 3, instances_places.funnels, "none",
+    ),
+    "smurfing": Kind(
+        "several scatter-gathers through a shared set of mules", "a payer", "mules", 7 * _DAY, 3, instances_layers.smurfing,
+        "each mule passes on what it was paid", _PASSED,
+    ),
+    "triangle": Kind(
+        "three accounts: directly and over a mid, or round", "where it sets out", "", 7 * _DAY, 1,
+        instances_layers.triangles, "each payment passes on the one before",
+    ),
+    "burst": Kind(
+        "many new counterparties at once", "who pays or is paid by them", "new counterparties", _DAY, 5,
+        instances_stars.bursts, "none",
     ),
 }  # fmt: skip
 
@@ -150,8 +169,14 @@ def find(
         band = chosen.band or Band(0.0, np.inf)
     else:
         band = Band(max(1 - fee - (tolerance or 0), 1e-9), 1 + (tolerance or 0))
-    looked_at = _between(network, since, until)
-    search = Search(looked_at, linked(looked_at), window // MICROSECOND, band, least, hops, cap, budget)
+    places = None
+    if kind == "funnel":
+        if tables is None:
+            raise FintelError("funnel reads places from the payments", hint="find(…, tables=…)")
+        looked_at, places = instances_places.placed(tables, since, until)
+    else:
+        looked_at = _between(network, since, until)
+    search = Search(looked_at, linked(looked_at), window // MICROSECOND, band, least, hops, cap, budget, places)
     found = _distinct(looked_at, chosen.search(search))
     members = None if accounts is None else looked_at.numbers(pl.Series(sorted(accounts), dtype=pl.String))
     return _told(looked_at, kind, found, members, limit, tables)
