@@ -15,13 +15,13 @@ tolerance`` times the one before.
 than :func:`steps` says (fewer in longer windows), and at no more than ``cap`` payments into one account at a time
 (hub policy). ``cycle_searched`` says up to how many payments the counts are complete; if that is less than the most
 that was asked for, or if the count of conserved ones is not complete, the payment is marked truncated. Counts are
-never too high. Conserved cycles are looked for where a cycle was found at all, with half as many steps.
+never too high. Conserved cycles are looked for on their own and so go deeper.
 
 **Why it is fast.** Every edge knows the payment into its source that came before it, so the search needs no index.
-And time is cut in two: going back from u through the later part of the window, and forward from v through the earlier
-part, meets in few accounts, where each alone would grow exponentially with the payments in the window. When the steps
-are spent, open paths are still closed by what v is known to have paid: that makes counts complete for one more
-payment.
+And time is cut in two: the accounts that v's money reached in the earlier part and those that u's came from in the
+later part are two small sets (where either alone would grow exponentially with the payments in the window); if they
+do not meet, there is no cycle. When the steps are spent, open paths are still closed by what v is known to have paid:
+that makes counts complete for one more payment.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ import numba
 import numpy as np
 
 from fintel.graph.kernels_amounts import MICROSECONDS, kept
-from fintel.graph.kernels_forward import NODE, SIEVE, UNSEEN, mark, paid, reach
+from fintel.graph.kernels_forward import NODE, SIEVE, UNSEEN, closes, mark, paid
 from fintel.graph.layout import GraphColumn, Part, Settings, enlarged
 
 Array = Any
@@ -48,12 +48,7 @@ PATH = np.dtype(
 
 #: Where the search from the front meets the search from the back: this far into the time since v first paid.
 _MEETING = 0.65
-#: The search from the front gives up after so many steps; then only the one from the back goes on.
-_FORWARD = 192
 _DAY = timedelta(days=1)
-#: A long window's budget is no less than this share of a day's.
-_LEAST_SHARE = 0.1
-
 (TWO, THREE, FOUR, FIVE_SIX, SEVEN_UP, SHORTEST, SEARCHED, CONSERVED) = range(8)
 (RETENTION, FASTEST) = range(2)
 
@@ -109,8 +104,11 @@ def _close(edges: Array, e: int, low: int, settings: Any, state: Any, integers: 
     v = edges[e].target
     t = edges[e].time
     until = edges[low].time + np.int64((t - edges[low].time) * _MEETING)
-    reached = -1  # not tried yet; 0: gave up; 1: all that v's money reached by ``until`` is known
-    marked = -1  # the same of those that v paid
+    known = closes(edges, e, low, until, nodes, front)
+    integers[SEARCHED, row] = settings.hops
+    if known == 0:
+        return False
+    marked = -1  # whether all that v paid are noted: not tried yet; 0: too many; 1: yes
     paths[0].edge = e
     paths[0].node = u
     paths[0].parent = -1
@@ -157,11 +155,8 @@ def _close(edges: Array, e: int, low: int, settings: Any, state: Any, integers: 
                             _count(edges, g, paths[at], hops + 1, integers, row, tally)
                         elif not last and edges[g].source_in >= low:
                             leads = True
-                            if edges[g].time <= until:
-                                if reached < 0:
-                                    reached = 1 if reach(edges, e, low, until, nodes, front) else 0
-                                if reached == 1:
-                                    leads = nodes[y].seen == e + 1 and nodes[y].arrival < edges[g].time
+                            if known == 1 and edges[g].time <= until:
+                                leads = nodes[y].seen == e + 1 and nodes[y].arrival < edges[g].time
                             if leads and not _on_path(paths, at, y):
                                 paths[size].edge = g
                                 paths[size].node = y
@@ -199,7 +194,7 @@ def _conserve(edges: Array, e: int, low: int, settings: Any, paths: Array, integ
     begin = 0
     hops = 1
     steps = 0
-    budget = settings.budget // 2
+    budget = settings.budget
     cut = False
     found = 0
     while begin < size and hops < settings.hops:
@@ -262,7 +257,7 @@ def advance(
             nodes[v].first_out = low
         if low >= 0 and edges[e].source_in >= low:
             cut = _close(edges, e, low, settings, state, integers, reals, row)
-            if integers[SHORTEST, row] > 0:
+            if cut or integers[SHORTEST, row] > 0:
                 cut = _conserve(edges, e, low, settings, state.paths, integers, row) or cut
             if cut:
                 truncated[row] = 1
@@ -272,11 +267,11 @@ def advance(
 
 
 def steps(window: timedelta, budget: int) -> int:
-    """Payments looked at for one payment: half of ``budget`` in windows up to a day, less in longer ones.
+    """Payments that one search looks at: a sixteenth of ``budget`` in windows up to a day, half of that in longer ones.
 
-    A payment that closes a cycle may cost half as much again, for the conserved ones.
+    A payment may cost three such searches: whether there can be a cycle at all, all cycles, conserved cycles.
     """
-    return max(1, int(budget / 2 * min(1, max(_LEAST_SHARE, _DAY / window))))
+    return max(1, budget // (16 if window <= _DAY else 32))
 
 
 def parts(settings: Settings) -> tuple[Part, ...]:
@@ -302,7 +297,7 @@ def _part(window: timedelta, settings: Settings) -> Part:
         empty=lambda nodes, edges: CycleState(
             enlarged(np.empty(0, NODE), nodes, UNSEEN),
             np.zeros(budget + 2, PATH),
-            np.zeros(min(_FORWARD, budget // 4 + 1), np.int32),
+            np.zeros(budget // 2 + 1, np.int32),
             np.zeros(SIEVE, np.uint64),
             np.zeros(2),
         ),

@@ -15,15 +15,17 @@ Array = Any
 
 _jit = numba.njit(nogil=True, cache=True)
 
-#: Per account: the payment (+1) for which it was reached, earliest arrival (µs), its first payment in the window;
+#: Per account: earliest arrival of v's money, latest moment from which u's left (µs); the payment (+1) for which these hold;
+#: its first payment in the window;
 #: the payment (+1) for which it was noted that v paid it, first by which one.
 NODE = np.dtype(
-    [("arrival", np.int64), ("seen", np.int32), ("first_out", np.int32), ("paid", np.int32), ("first", np.int32)]
+    [("arrival", "i8"), ("left", "i8")]
+    + [(name, "i4") for name in ("seen", "back", "first_out", "paid", "first", "pad")]
 )
 #: Payments of v that are noted one by one; words of the sieve (a power of two).
 DIRECT = 128
 SIEVE = 16
-UNSEEN = np.array((0, 0, -1, 0, 0), NODE)[()]
+UNSEEN = np.array((0, 0, 0, 0, -1, 0, 0, 0), NODE)[()]
 
 
 @_jit
@@ -69,6 +71,60 @@ def reach(edges: Array, e: int, low: int, until: int, nodes: Array, front: Array
                 size += 1
             g = edges[g].after_out
     return True
+
+
+@_jit
+def meets(edges: Array, e: int, low: int, until: int, nodes: Array, front: Array) -> int:
+    """Whether u's money, traced back no further than ``until``, comes from an account that ``reach`` marked, or from v.
+
+    0: no, so ``e`` closes no cycle; 1: yes, so it may; -1: gave up. With ``until`` before ``low`` only v counts.
+    """
+    u = edges[e].source
+    v = edges[e].target
+    stamp = np.int32(e + 1)
+    ahead = until >= edges[low].time
+    if ahead and nodes[u].seen == stamp:
+        return 1
+    front[0] = e
+    read = 0
+    size = 1
+    steps = 0
+    while read < size:
+        f = front[read]
+        read += 1
+        leaves = edges[f].time
+        if f != e and nodes[edges[f].source].left > leaves:
+            continue
+        g = edges[f].source_in
+        while g >= low and edges[g].time > until:
+            steps += 1
+            if steps >= front.size:
+                return -1
+            when = edges[g].time
+            if when < leaves:
+                z = edges[g].source
+                if z == v or (ahead and nodes[z].seen == stamp):
+                    return 1
+                if z != u and (nodes[z].back != stamp or nodes[z].left < when):
+                    nodes[z].back = stamp
+                    nodes[z].left = when
+                    front[size] = g
+                    size += 1
+            g = edges[g].before_in
+    return 0
+
+
+@_jit
+def closes(edges: Array, e: int, low: int, until: int, nodes: Array, front: Array) -> int:
+    """0: ``e`` closes no cycle; 1: it may, and ``reach`` has marked all up to ``until``; -1: it may, and nothing is known.
+
+    Sets of accounts, not paths, so cheap: forward from v and back from u until they meet in time. If one of them is too
+    large, the other is tried over the whole window.
+    """
+    if reach(edges, e, low, until, nodes, front):
+        known = meets(edges, e, low, until, nodes, front)
+        return 0 if known == 0 else 1
+    return 0 if meets(edges, e, low, edges[low].time - 1, nodes, front) == 0 else -1
 
 
 @_jit

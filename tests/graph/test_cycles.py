@@ -17,7 +17,7 @@ WINDOW = 8
 
 
 def part(hops=5, budget=100_000, cap=512, window=WINDOW):
-    chosen = Settings(cycle_windows=(hours(window),), cycle_hops=hops, budget=2 * budget, cap=cap)
+    chosen = Settings(cycle_windows=(hours(window),), cycle_hops=hops, budget=16 * budget, cap=cap)
     return kernels_cycles.parts(chosen)[0]
 
 
