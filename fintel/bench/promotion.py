@@ -19,7 +19,7 @@ import polars as pl
 from fintel.bench.backtest_told import rests_on
 from fintel.bench.rewriting import author_of
 from fintel.domain.detection import Outcome
-from fintel.domain.schema import ENTRIES
+from fintel.domain.schema import SEEN_ENTRIES
 from fintel.errors import ConfigError, Diagnostic, Severity
 from fintel.rules.cases import load_cases
 from fintel.rules.checks import check, duplicate_logic
@@ -171,7 +171,7 @@ def blindable(rule: Rule, library: Library) -> bool:
     if compiled is None:  # no rate for one of its sums
         return True
     read = {column for columns in compiled.reads.values() for column in columns}
-    return bool(compiled.guards) or any(not ENTRIES[c].required for c in read if c in ENTRIES)
+    return bool(compiled.guards) or any(not SEEN_ENTRIES[c].required for c in read if c in SEEN_ENTRIES)
 
 
 # -- the evidence

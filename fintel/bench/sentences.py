@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 
-from fintel.domain.schema import ENTRIES
+from fintel.domain.schema import SEEN_ENTRIES
 from fintel.rules.compiler import COLUMNS
 from fintel.rules.expression import parse, parse_when, read_conditions
 from fintel.rules.model import Library, Measure, Rule, Step
@@ -307,7 +307,7 @@ class Sentences:
         if part.literal is not None:
             return number_in_words(part.literal) if isinstance(part.literal, float) else f"'{part.literal}'"
         if part.name is not None:
-            return column_in_words(part.name) if part.name in ENTRIES else f"`{part.name}`"
+            return column_in_words(part.name) if part.name in SEEN_ENTRIES else f"`{part.name}`"
         if part.operator == "coalesce":
             return self._value(part.parts[0], text) + _instead(part)
         if part.lists:

@@ -4,7 +4,7 @@ Conforming, storage schemas, masking, rule checking and the reference pages are 
 here. Names are ISO 20022's, spelt out (https://www.iso20022.org/). Three kinds of table:
 
 * **canonical**: what feeds are conformed to and the lake keeps;
-* **derived**: computed from canonical tables and never stored by hand (``entries``);
+* **derived**: computed from canonical tables and never stored by hand (``entries``, ``entry_graph``);
 * **run**: what one detection run writes, frozen with its manifest.
 """
 
@@ -19,6 +19,7 @@ from fintel.domain.column import (
     Type,
 )
 from fintel.domain.column import column as _c
+from fintel.domain.graph_schema import ENTRY_GRAPH
 from fintel.domain.run_schema import (
     ALERTS,
     CLAUSES,
@@ -31,10 +32,10 @@ from fintel.domain.run_schema import (
 )
 
 __all__ = [
-    "ACCOUNTS", "AGE_BANDS", "ALERTS", "BOOKKEEPING", "CANONICAL", "CHANNELS", "CLAUSES", "DIRECTIONS", "ENTRIES", "EPISODES",
+    "ACCOUNTS", "AGE_BANDS", "ALERTS", "BOOKKEEPING", "CANONICAL", "CHANNELS", "CLAUSES", "DIRECTIONS", "ENTRIES", "ENTRY_GRAPH", "EPISODES",
     "EVIDENCE", "FEEDS", "HOLDINGS", "IDENTIFIERS", "IDENTIFIER_TYPES", "INSTRUMENTS", "INTEL", "KINDS", "LABELS",
     "MONEY_SCALE", "MONEY_UNITS", "PARTIES", "PROVENANCE", "QUARANTINE", "RATES", "REASONS", "RULE_RESULTS", "RUNS",
-    "RUN_TABLES", "STATUSES", "TABLES", "TRANSACTIONS", "Column", "Sensitivity", "Table", "Type",
+    "RUN_TABLES", "SEEN_ENTRIES", "STATUSES", "TABLES", "TRANSACTIONS", "Column", "Sensitivity", "Table", "Type",
 ]  # fmt: skip
 
 CHANNELS = (
@@ -323,7 +324,15 @@ ENTRIES = Table(
     ),
 )
 
+#: What rules see of an entry: its own columns, and beside them what the graph says of it.
+SEEN_ENTRIES = Table(
+    "seen entries",
+    ENTRIES.doc,
+    ENTRIES.key,
+    (*ENTRIES.columns, *(c for c in ENTRY_GRAPH.columns if c.name not in ENTRIES)),
+)
+
 CANONICAL = (TRANSACTIONS, ACCOUNTS, PARTIES, IDENTIFIERS, RATES, LABELS, INTEL)
 BOOKKEEPING = (QUARANTINE, FEEDS)
 RUN_TABLES = (RULE_RESULTS, EPISODES, CLAUSES, EVIDENCE, ALERTS, REASONS)
-TABLES: dict[str, Table] = {t.name: t for t in (*CANONICAL, *BOOKKEEPING, ENTRIES, *RUN_TABLES, RUNS)}
+TABLES: dict[str, Table] = {t.name: t for t in (*CANONICAL, *BOOKKEEPING, ENTRIES, ENTRY_GRAPH, *RUN_TABLES, RUNS)}

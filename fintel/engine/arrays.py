@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from fintel.domain.schema import ENTRIES, MONEY_UNITS, Type
+from fintel.domain.schema import MONEY_UNITS, SEEN_ENTRIES, Type
 from fintel.engine import order
 from fintel.engine.conditions import Conditions, Flags, Program
 
@@ -78,12 +78,12 @@ class Entries:
 
 def scale_of(column: str) -> int:
     """What divides a column's integers to give its value."""
-    kind = ENTRIES[column].type
+    kind = SEEN_ENTRIES[column].type
     return MONEY_UNITS if kind is Type.MONEY else FLOAT_UNITS if kind is Type.FLOAT else 1
 
 
 def _as_integer(column: str) -> pl.Expr:
-    kind = ENTRIES[column].type
+    kind = SEEN_ENTRIES[column].type
     if kind is Type.MONEY:
         return pl.col(column).to_physical().cast(pl.Int64)
     if kind in (Type.TIMESTAMP, Type.DATE):
@@ -95,7 +95,7 @@ def _as_integer(column: str) -> pl.Expr:
 
 def as_seen_by_masks(frame: pl.LazyFrame) -> pl.LazyFrame:
     """The frame with money as floats: a correctly rounded quotient keeps order and equality."""
-    money = [c.name for c in ENTRIES.columns if c.type is Type.MONEY]
+    money = [c.name for c in SEEN_ENTRIES.columns if c.type is Type.MONEY]
     return frame.with_columns(pl.col(money).cast(pl.Float64))
 
 
@@ -228,7 +228,7 @@ class _Room:
 
 
 def _text(columns: Sequence[str]) -> list[str]:
-    return [name for name in columns if ENTRIES[name].type not in _NUMERIC]
+    return [name for name in columns if SEEN_ENTRIES[name].type not in _NUMERIC]
 
 
 def _key(name: str, categories: pl.Categories | None) -> pl.Expr:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 
-from fintel.domain.schema import ENTRIES
+from fintel.domain.schema import SEEN_ENTRIES
 from fintel.errors import Diagnostic, Location, Severity
 from fintel.rules.cases import case_file, load_cases
 from fintel.rules.compiler import decisive_columns
@@ -25,7 +25,7 @@ from fintel.rules.tree import Part
 BUDGETS = {"low": 100.0, "medium": 30.0, "high": 10.0, "critical": 3.0}
 _VERY_HIGH = "very high"
 #: Columns that every entry has, so that no feed blinds a rule by them.
-_ALWAYS = frozenset(c.name for c in ENTRIES.columns if c.required)
+_ALWAYS = frozenset(c.name for c in SEEN_ENTRIES.columns if c.required)
 _ORDER = ("min", "mean", "max")
 Check = Callable[[Reading], Iterator[Diagnostic]]
 
@@ -279,7 +279,7 @@ def _blinding(reading: Reading) -> tuple[str, ...]:
     for expression in (reading.anchor, *reading.wheres.values(), *reading.steps.values()):
         if expression is not None:
             columns |= decisive_columns(expression.part)
-    columns |= {m.column for m in rule.measures.values() if m.column in ENTRIES and m.kind != "peers"}
+    columns |= {m.column for m in rule.measures.values() if m.column in SEEN_ENTRIES and m.kind != "peers"}
     columns |= {name for m in rule.measures.values() for pair in m.same for name in pair}
     return tuple(sorted(columns - _ALWAYS))
 

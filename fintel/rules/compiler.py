@@ -8,7 +8,7 @@ from datetime import timedelta
 
 import polars as pl
 
-from fintel.domain.schema import ENTRIES, Type
+from fintel.domain.schema import SEEN_ENTRIES, Type
 from fintel.engine.conditions import Atom, Conditions, Flag, Formula, Junction
 from fintel.engine.partition import Measure as Window
 from fintel.engine.partition import Selection, Slice, Step
@@ -17,7 +17,7 @@ from fintel.rules.model import AmountList, AnyList, Library, Measure, Parameter,
 from fintel.rules.tree import Part, mention_column
 
 #: Columns that rule expressions may use, and their types.
-COLUMNS: Mapping[str, Type] = {c.name: c.type for c in ENTRIES.columns}
+COLUMNS: Mapping[str, Type] = {c.name: c.type for c in SEEN_ENTRIES.columns}
 _COORDINATES = ("place_latitude", "place_longitude")
 _OF_CODES = ("distinct", "top", "hops")
 
@@ -119,6 +119,11 @@ class Plan:
     mentions: frozenset[tuple[str, str]]
     unconverted: Mapping[str, str] = field(default_factory=dict)
     correlations: tuple[tuple[Rule, Mapping[str, float]], ...] = ()
+
+    @property
+    def columns(self) -> frozenset[str]:
+        """Columns of entries that a run reads."""
+        return frozenset((*self.masks.columns(), *self.values, *self.codes))
 
 
 def convert_parameter(parameter: Parameter, base: str, rates: Mapping[str, float], library: Library) -> float | None:

@@ -12,6 +12,7 @@ import polars as pl
 from fintel.engine.arrays import Entries, load, order_by_time
 from fintel.engine.conditions import Atom, Flags
 from fintel.features.entries import Tables, booked, entries
+from fintel.graph.entry_columns import with_graph
 from fintel.rules import keywords
 from fintel.rules.compiler import CompiledRule, Plan, compile_library
 from fintel.rules.model import KeywordList, Library, PatternList
@@ -91,9 +92,11 @@ def _texts(transactions: pl.LazyFrame, column: str) -> pl.Series:
 def seen_entries(
     tables: Tables, plan: Plan, library: Library, as_of: datetime | None = None
 ) -> tuple[pl.LazyFrame, dict[str, Flags]]:
-    """Entries with ``row`` (the payment's number) and where each of their texts stands in what is known of texts."""
+    """Entries with ``row`` (the payment's number), the graph columns that the plan reads, and where each of their
+    texts stands in what is known of texts."""
     flags = text_flags(tables, plan, library)
     seen = entries({**tables, "transactions": tables["transactions"].with_row_index("row")}, as_of=as_of, row="row")
+    seen = with_graph(seen, tables, plan.columns, as_of=as_of)
     for found in flags.values():
         places = found.values.lazy().select(found.column).with_row_index(found.place)
         seen = seen.join(places, on=found.column, how="left", maintain_order="left")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from fintel.domain.schema import ENTRIES, Type
+from fintel.domain.schema import SEEN_ENTRIES, Type
 from fintel.rules.model import BETWEEN, Measure, Rule
 
 _UNITS = (("day", timedelta(days=1)), ("hour", timedelta(hours=1)), ("minute", timedelta(minutes=1)))
@@ -69,7 +69,7 @@ def _window(measure: Measure, where: str, rule: Rule) -> str:
 
 def exact(column: str) -> str:
     """A value of ``e`` as it is stored, money as a decimal."""
-    return f"e.exact_{column}" if ENTRIES[column].type is Type.MONEY else f"e.{column}"
+    return f"e.exact_{column}" if SEEN_ENTRIES[column].type is Type.MONEY else f"e.{column}"
 
 
 def _aggregate(measure: Measure) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 
-from fintel.domain.schema import ENTRIES, Type
+from fintel.domain.schema import ENTRIES, SEEN_ENTRIES, Type
 from fintel.errors import RuleError
 from fintel.rules.compiler import COLUMNS, convert_parameter, lists_in_base
 from fintel.rules.expression import mention_column, parse, parse_when
@@ -80,7 +80,7 @@ class Restatement:
     def seen(self, position: str = "") -> str:
         """Entries as conditions see them; ``position``: their number in order of time, then credits first."""
         shown = []
-        for column in ENTRIES.columns:
+        for column in SEEN_ENTRIES.columns:
             if column.name not in self.columns:
                 continue
             if column.type is Type.MONEY:  # compared as doubles, added up exactly
@@ -91,7 +91,8 @@ class Restatement:
                 shown.append(column.name)
         shown += [f'"{name}"' for name in sorted(mention_column(*m) for m in self.mentions)]
         shown += [f"{position} as position"] if position else []
-        return f"select {', '.join(shown)}\nfrom entries"
+        more = "" if self.columns <= set(ENTRIES.names) else " left join entry_graph using (entry_id)"
+        return f"select {', '.join(shown)}\nfrom entries{more}"
 
     def step_sql(self, step: Step, source: str, position: str) -> str:
         """A link of a chain as a column of ``source``; ``position``: what orders entries."""

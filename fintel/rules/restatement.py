@@ -4,7 +4,8 @@ The query is written from the definition: conditions become boolean columns, eve
 that joins each anchor entry with the entries of its window, and the hits are the anchors at which
 ``when`` holds. Nothing is shared with the kernels, so that tests can hold the two against each other.
 
-``entries`` is the view of ``fintel.features.entries`` (as ``fintel sql`` shows it). A condition that
+``entries`` is the view of ``fintel.features.entries``, and ``entry_graph`` the table of
+``fintel.graph.entry_columns`` (as ``fintel sql`` shows both). A condition that
 looks for words reads boolean columns named by ``mention_column``: ``mentions_of`` lists them, and
 whoever runs the query supplies them.
 """

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from fintel.domain.schema import ENTRIES, TABLES, Sensitivity, Type
+from fintel.domain.schema import SEEN_ENTRIES, TABLES, Sensitivity, Type
 from fintel.rules.list_types import AnyList
 
 if TYPE_CHECKING:
@@ -45,8 +45,8 @@ PROTECTED = frozenset(
 
 
 def entry_columns() -> dict[str, Type]:
-    """Columns of the entries table that a rule may name."""
-    return {c.name: c.type for c in ENTRIES.columns if c.sensitivity is not Sensitivity.PROTECTED}
+    """Columns of entries, those of the graph included, that a rule may name."""
+    return {c.name: c.type for c in SEEN_ENTRIES.columns if c.sensitivity is not Sensitivity.PROTECTED}
 
 
 @dataclass(frozen=True)
@@ -99,4 +99,4 @@ class Scope:
 
     def values(self, name: str) -> tuple[str, ...]:
         """The only values that a column can hold, where the schema says so."""
-        return ENTRIES[name].values if self.reads_entries and name in ENTRIES else ()
+        return SEEN_ENTRIES[name].values if self.reads_entries and name in SEEN_ENTRIES else ()

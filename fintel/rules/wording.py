@@ -9,7 +9,7 @@ from datetime import timedelta
 
 import polars as pl
 
-from fintel.domain.schema import ENTRIES
+from fintel.domain.schema import SEEN_ENTRIES
 from fintel.rules.compiler import CompiledRule
 from fintel.rules.model import Measure, Parameter
 
@@ -43,7 +43,7 @@ def unit_of(measure: Measure, base: str) -> str | None:
         return _BETWEEN_UNITS[measure.column]
     if measure.column == "booked_at":
         return "days before"
-    unit = ENTRIES[measure.column].unit
+    unit = SEEN_ENTRIES[measure.column].unit
     return {"base": base, "currency": "of the payment"}.get(unit or "", unit)
 
 

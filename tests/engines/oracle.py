@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
 import duckdb
@@ -12,6 +12,7 @@ import polars as pl
 from fintel.engine.local import sweep
 from fintel.engine.partition import Slice, partition
 from fintel.features.entries import entries
+from fintel.graph.entry_columns import GRAPH_COLUMNS, with_graph
 from fintel.rules import keywords
 from fintel.rules.across import Across
 from fintel.rules.expression import mention_column
@@ -51,10 +52,15 @@ def engine_anchors(tables: Tables, rule: Rule, library: Library, base: str) -> t
 
 
 class Oracle:
-    """DuckDB with the view ``entries`` of some tables, and the columns of the mentions that a rule needs."""
+    """DuckDB with ``entries`` and ``entry_graph`` of some tables, and the columns that a rule needs: of mentions, and of
+    the graph, which come from the function that the engine takes them from."""
 
-    def __init__(self, tables: Tables, library: Library, mentions: Sequence[tuple[str, str]]) -> None:
-        seen = entries({name: table.lazy() for name, table in tables.items()}).collect()
+    def __init__(self, tables: Tables, library: Library, mentions: Sequence[tuple[str, str]], columns: Collection[str] = ()) -> None:
+        lazy = {name: table.lazy() for name, table in tables.items()}
+        numbered = {**lazy, "transactions": lazy["transactions"].with_row_index("row")}
+        graph = [name for name in GRAPH_COLUMNS if name in columns]
+        whole = with_graph(entries(numbered, row="row"), lazy, graph).collect()
+        seen = whole.drop("row", *graph)
         for column, name in mentions:
             texts = seen[column].drop_nulls().unique()
             listed = library.lists[name]
@@ -68,6 +74,7 @@ class Oracle:
         self.entries = seen
         self.connection = duckdb.connect(config={"threads": 1})
         self.connection.register("entries", seen.to_arrow())
+        self.connection.register("entry_graph", whole.select("entry_id", *graph).to_arrow())
 
     def query(self, sql: str) -> pl.DataFrame:
         """The rows of a query; whatever is neither an id nor true or false is a number."""

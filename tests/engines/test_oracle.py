@@ -64,7 +64,7 @@ def compare(rule: Rule, population: Population, *, form: str = "joins") -> Compa
     ours, _ = engine_anchors(tables, rule, library(), base)
     rates = latest_rates({name: table.lazy() for name, table in tables.items()}, base, None)
     restated = restate(rule, library(), base_currency=base, rates=rates)
-    oracle = Oracle(tables, library(), sorted(restated.mentions))
+    oracle = Oracle(tables, library(), sorted(restated.mentions), restated.columns)
     theirs = oracle.anchors(restated) if form == "joins" else oracle.window_anchors(restated)
     return Compared(differences(rule, ours, theirs), ours.height, int(ours["hit"].sum()))
 
