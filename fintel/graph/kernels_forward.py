@@ -15,9 +15,9 @@ Array = Any
 
 _jit = numba.njit(nogil=True, cache=True)
 
-#: Per account: earliest arrival of v's money, latest moment from which u's left (µs); the payment (+1) for which these hold;
-#: its first payment in the window;
-#: the payment (+1) for which it was noted that v paid it, first by which one.
+#: Per account: earliest arrival of v's money and latest moment from which it reached u (µs); the payments (+1) at hand
+#: for which these two hold; its first payment in the window; the payment (+1) at hand for which it was noted that v
+#: paid it, and first by which one.
 NODE = np.dtype(
     [("arrival", "i8"), ("left", "i8")]
     + [(name, "i4") for name in ("seen", "back", "first_out", "paid", "first", "pad")]
@@ -116,7 +116,7 @@ def meets(edges: Array, e: int, low: int, until: int, nodes: Array, front: Array
 
 @_jit
 def closes(edges: Array, e: int, low: int, until: int, nodes: Array, front: Array) -> int:
-    """0: ``e`` closes no cycle; 1: it may, and ``reach`` has marked all up to ``until``; -1: it may, and nothing is known.
+    """0: ``e`` closes no cycle; 1: it may, and ``reach`` has marked all up to ``until``; -1: it may, for all we know.
 
     Sets of accounts, not paths, so cheap: forward from v and back from u until they meet in time. If one of them is too
     large, the other is tried over the whole window.

@@ -51,7 +51,7 @@ _inlined = numba.njit(nogil=True, cache=True, forceinline=True)
 #: Latest payments of either leg that are compared to see whether the amount was passed on.
 PARALLEL = 16
 #: A mid with more relations on one side than this (or than ``cap``) is a hub: nobody's go-between.
-HUB = 128
+HUB = 64
 
 (
     SCATTER_PAYEES, SCATTER_MIDS, GATHER_PAYERS, GATHER_MIDS, GATHERED_PAYERS, GATHERED_MIDS, GATHERED_CONSERVED,
