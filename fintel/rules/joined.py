@@ -2,7 +2,9 @@
 
 A run over a few payments is nearly all overhead. Joined, every id of a case carries the case's number,
 so that no account, party, device, place, telephone or address of one is that of another; what is left in
-common (texts, countries, times) is only ever looked at entry by entry, or within a partition.
+common (texts, countries, times) is only ever looked at entry by entry, or within a partition. In the network
+of payments a counterparty without an account is its name, which cases share: a case with one is not joined
+where a rule reads the graph.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ import numpy.typing as npt
 import polars as pl
 
 from fintel.features.identifiers import of_party
+from fintel.graph.entry_columns import GRAPH_COLUMNS
 from fintel.rules.cases import Case
 from fintel.rules.lexer import Kind, Token, tokenise
 from fintel.rules.model import Rule
@@ -22,7 +25,7 @@ from fintel.rules.model import Rule
 #: Columns of entries that a joined feed writes otherwise.
 KEYS = frozenset(
     {"account_id", "counterparty_id", "party_id", "device_id", "ip_address", "place_id", "entry_id",
-     "transaction_id", "party_address", "party_phone", "party_email"}
+     "transaction_id", "party_address", "party_phone", "party_email", "counterparty_ring"}
 )  # fmt: skip
 #: Of these, columns that no two cases share whatever the feed knows of people.
 _APART = KEYS - {"counterparty_id", "entry_id", "transaction_id"}
@@ -108,17 +111,29 @@ def groups(rule: Rule, cases: Sequence[Case]) -> Iterator[tuple[tuple[object, ..
 
 
 def _is_apart(rule: Rule, case: Case) -> bool:
-    """No partition of the rule spans cases: a counterparty without an account goes by its name."""
-    if set(rule.per) & _APART:
+    """No partition of the rule, and no way through the graph that it reads, spans cases: a counterparty without an
+    account goes by its name."""
+    if set(rule.per) & _APART and not _reads_graph(rule):
         return True
     payments = case.tables["transactions"]
     sides = [pl.col(f"{s}_account_id").is_null() & pl.col(f"{s}_name").is_not_null() for s in ("debtor", "creditor")]
     return payments.filter(pl.any_horizontal(sides)).is_empty()
 
 
-def _reads_no_ids(rule: Rule) -> bool:
+def _texts(rule: Rule) -> list[str]:
     texts = [rule.anchor, *rule.conditions.values(), *(s.where for s in rule.steps.values())]
-    texts += [m.where for m in rule.measures.values() if m.where is not None]
+    return texts + [m.where for m in rule.measures.values() if m.where is not None]
+
+
+def _reads_graph(rule: Rule) -> bool:
+    named = {token.text for text in _texts(rule) for token in tokenise(text) if token.kind is Kind.NAME}
+    named |= {column for m in rule.measures.values() for column in (m.column, m.of)}
+    named |= {column for m in (*rule.measures.values(), *rule.steps.values()) for pair in m.same for column in pair}
+    return not named.isdisjoint(GRAPH_COLUMNS)
+
+
+def _reads_no_ids(rule: Rule) -> bool:
+    texts = _texts(rule)
     pairs = [pair for m in rule.measures.values() for pair in m.same]
     pairs += [pair for s in rule.steps.values() for pair in s.same]
     return all((a in KEYS) == (b in KEYS) for a, b in pairs) and all(_asks_whether(tokenise(t)) for t in texts)
