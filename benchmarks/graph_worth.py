@@ -72,7 +72,7 @@ def main() -> None:
     parser.add_argument("folder", nargs="?", type=Path, default=ROOT.parent / "shared" / "data")
     parser.add_argument("--seeds", type=int, nargs="*", default=list(SEEDS), help="of populations")
     parser.add_argument("--accounts", type=int, default=4_000)
-    parser.add_argument("--days", type=int, default=270)
+    parser.add_argument("--days", type=int, default=365)
     parser.add_argument("--only", nargs="*", help="samples by name; nothing after it: none")
     parser.add_argument("--yardstick", help="an interpreter that has snapml and numpy")
     parser.add_argument("--timeout", type=float, default=180, help="seconds of the yardstick")
