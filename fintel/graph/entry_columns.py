@@ -38,6 +38,8 @@ _SETTINGS: Mapping[str, Settings] = {
     "flows": Settings(windows=(_WEEK, _MONTH), meeting_windows=(_WEEK,)),
 }
 _HOUR = 3600.0
+#: Identifiers that tie holders into rings. Not addresses: households and tenements share one (``shared_address``).
+_TYING = tuple(kind for kind in TELLING if kind != "address")
 
 
 @dataclass(frozen=True)
@@ -70,7 +72,7 @@ _PAYMENT: Mapping[str, _Of] = {
     "scatter_gather_conserved": _Of("meetings", "gathered_conserved_1d", of_amounts=True),
     "stack_width": _Of("meetings", "stack_width_1d"),
     "gather_scatter_width": _Of("flows", "gather_scatter_width_7d"),
-    "gather_scatter_passed": _Of("flows", "gather_scatter_passed_7d"),
+    "gather_scatter_passed": _Of("flows", "gather_scatter_passed_7d", otherwise=0.0),
     "reciprocal_payments": _Of("flows", "returned_payments_30d"),
     "reciprocal_balance": _Of("flows", "returned_balance_30d", otherwise=0.0),
     "new_relation": _Of("flows", "relation_gap"),
@@ -191,9 +193,9 @@ def _with_rings(seen: pl.LazyFrame, tables: Tables, as_of: datetime | None, want
 
 def _ring_of_account(tables: Tables, as_of: datetime | None) -> pl.DataFrame:
     """``account_id, ring, holders`` of accounts of whose holders an identifier is known, and not too common."""
-    found = rings(tables, as_of=as_of)
+    found = rings(tables, as_of=as_of, kinds=_TYING)
     of_account = holders(tables, as_of)
-    told = known_identifiers(tables, as_of, TELLING).select(holder_id="party_id").unique()
+    told = known_identifiers(tables, as_of, _TYING).select(holder_id="party_id").unique()
     with_device = booked(tables["transactions"], as_of).filter(pl.col("device_id").is_not_null())
     devices = with_device.select(account_id="debtor_account_id").drop_nulls().unique()
     known = pl.col("holder_id").is_in(told.collect()["holder_id"].implode()) | pl.col("account_id").is_in(
