@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import csv
+import html
 import io
 import re
 import sys
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from fintel.cli.console import errors_explained, print_json, print_table, progress, say
-from fintel.cli.options import AsJson, ConfigFile, LakeFolder, moment, settings_of
+from fintel.cli.console import errors_explained, print_json, print_table, progress, say, visible, write_private
+from fintel.cli.options import AsJson, ConfigFile, LakeFolder, RunId, moment, settings_of
 
 if TYPE_CHECKING:
     import polars as pl
 
     from fintel.graph.motifs import Motifs
+    from fintel.graph.surroundings import Surroundings
+    from fintel.store.lake import Lake
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -190,4 +194,184 @@ def _cell(value: object, safe: object) -> str:
     return str(value)
 
 
+def around(
+    account: Annotated[str, typer.Argument(help="Account id, alert id, or rank.")],
+    hops: Annotated[int, typer.Option(min=1, max=6, help="Steps from the account.")] = 1,
+    days: Annotated[int, typer.Option(min=1, help="Look at so many days before --to.")] = 30,
+    until: To = None,
+    picture: Annotated[
+        Path | None, typer.Option("--picture", "-p", help="Write a picture here: .svg or .html.")
+    ] = None,
+    hub: Annotated[
+        int, typer.Option(min=1, help="An account with more counterparties is one node, not looked behind.")
+    ] = 100,
+    by: Nodes = "account",
+    run: RunId = None,
+    config: ConfigFile = None,
+    lake: LakeFolder = None,
+    as_json: AsJson = False,
+) -> None:
+    """Who pays an account and whom it pays: sums, days, hits of the last run, seeds of risk.
+
+    In the picture money goes from left to right, colour is time; hubs are one node with a count.
+
+    [dim]fintel graph around 1 --hops 2 --picture around.html[/]
+    """
+    with errors_explained():
+        from fintel.graph.network import network
+        from fintel.graph.seeds import seeds
+        from fintel.graph.surroundings import around as look
+        from fintel.graph.ways import between
+        from fintel.pipeline import canonical_tables, last_moment
+        from fintel.store.lake import Lake
+
+        settings = settings_of(config, lake)
+        if picture is not None:
+            _form(picture)
+        with Lake.open(settings.lake) as store, progress() as show:
+            tables = canonical_tables(store)
+            last = moment(until) or last_moment(store)
+            run_id, episodes = _episodes(store, run)
+            wanted = _account(store, account, run_id)
+            show("network", 0, 1)
+            net = between(network(tables, as_of=last, by=by), last - timedelta(days=days), last)
+            found = look(net, wanted, hops=hops, hub=hub)
+            marked = seeds(tables, last, episodes)["account_id"]
+        hits = _hits(episodes)
+        known = [name for name in found.nodes["account_id"].drop_nulls() if name in set(marked)]
+        if picture is not None:
+            _draw(picture, found, hits, known, settings.base_currency, days)
+            say(f"wrote {picture}")
+        if as_json:
+            nodes = [{**n, "hits": hits.get(n["node"], 0), "seed": n["node"] in known} for n in found.nodes.to_dicts()]
+            print_json({"account_id": wanted, "run_id": run_id, "nodes": nodes, "edges": found.edges.to_dicts()})
+            return
+        marks = {name: ("★" if hits.get(name) else "") + ("◆" if name in known else "") for name in found.nodes["node"]}
+        columns = ["source", "target", "payments", "amount", "first", "last"]
+        rows = [
+            (f"{r[0]} {marks[r[0]]}".strip(), f"{r[1]} {marks[r[1]]}".strip(), *r[2:])
+            for r in found.edges.sort("amount", "source", "target", descending=[True, False, False])
+            .select(columns)
+            .iter_rows()
+        ]
+        print_table(f"around {wanted}, {days} days (★ hit, ◆ seed)", columns, rows, right=("payments", "amount"))
+        for n in found.nodes.filter("hub").iter_rows(named=True):
+            say(f"{n['node']} is a hub with {n['counterparties']:,} counterparties: not looked behind (--hub)")
+
+
+def _episodes(store: Lake, run: str | None) -> tuple[str | None, pl.DataFrame | None]:
+    """The run to read, and its episodes; none if there is no run yet."""
+    from fintel.alerts import latest_run_id
+    from fintel.errors import StoreError
+
+    try:
+        run_id = run or latest_run_id(store)
+    except StoreError:
+        return None, None
+    return run_id, store.run_table(run_id, "episodes").collect()
+
+
+def _account(store: Lake, wanted: str, run_id: str | None) -> str:
+    """The account that an id, an alert's id or a rank means."""
+    from fintel.alerts import find_alert
+
+    if run_id is not None and (wanted.isdigit() or wanted.startswith("alert")):
+        import polars as pl
+
+        alerts = store.run_table(run_id, "alerts")
+        if (
+            alerts.filter((pl.col("alert_id") == wanted) | (pl.col("rank").cast(pl.String) == wanted))
+            .head(1)
+            .collect()
+            .height
+        ):
+            return str(find_alert(store, wanted, run_id).alert["account_id"])
+    return wanted
+
+
+def _hits(episodes: pl.DataFrame | None) -> dict[str, int]:
+    """How many rules hit each account."""
+    if episodes is None:
+        return {}
+    return dict(episodes.group_by("account_id").n_unique().select("account_id", "rule_id").iter_rows())
+
+
+def _form(picture: Path) -> None:
+    from fintel.errors import ConfigError
+
+    if picture.suffix not in (".svg", ".html", ".htm"):
+        raise ConfigError(f"a picture is .svg or .html, not '{picture.suffix}'")
+
+
+def _draw(picture: Path, found: Surroundings, hits: dict[str, int], seeds: list[str], currency: str, days: int) -> None:
+    from fintel.reports.surroundings import Line, Node, surroundings
+
+    nodes = [
+        Node(n["node"], n["node"], n["step"], n["counterparties"], n["hub"], n["account_id"] is None, n["behind"])
+        for n in found.nodes.iter_rows(named=True)
+    ]
+    lines = [Line(**e) for e in found.edges.iter_rows(named=True)]
+    title = f"Around {found.account_id}, {days} days"
+    svg = surroundings(nodes, lines, title=title, currency=currency, hits=hits, seeds=seeds)
+    if picture.suffix == ".svg":
+        write_private(picture, svg)
+        return
+    heading = html.escape(visible(title))
+    policy = "default-src 'none'; style-src 'unsafe-inline'"
+    head = (
+        f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{heading}</title>'
+        f'<meta http-equiv="Content-Security-Policy" content="{policy}">'
+    )
+    write_private(picture, f"{head}<body><h1>{heading}</h1>{svg}</body></html>\n")
+
+
+def path(
+    source: Annotated[str, typer.Argument(help="Account where the money sets out.")],
+    target: Annotated[str, typer.Argument(help="Account where it arrives.")],
+    hops: Annotated[int, typer.Option(min=1, max=32, help="Payments at most.")] = 6,
+    since: From = None,
+    until: To = None,
+    by: Nodes = "account",
+    config: ConfigFile = None,
+    lake: LakeFolder = None,
+    as_json: AsJson = False,
+) -> None:
+    """The best way that money can have gone from one account to another, with its payments.
+
+    Each payment is later than the one before. Best: fewest payments, then the largest sum that got through, then the earliest.
+
+    [dim]fintel graph path ACC-0042 ACC-0815[/]
+    """
+    with errors_explained():
+        from fintel.errors import FintelError
+        from fintel.graph.network import network
+        from fintel.graph.ways import between, way
+        from fintel.pipeline import canonical_tables
+        from fintel.store.lake import Lake
+
+        first, last = moment(since), moment(until)
+        with Lake.open(settings_of(config, lake).lake) as store, progress() as show:
+            tables = canonical_tables(store)
+            show("network", 0, 1)
+            net = between(network(tables, as_of=last, by=by), first, last)
+            _unknown([source, target], net.nodes)
+            found = way(net, source, target, hops=hops)
+            if found.is_empty():
+                raise FintelError(
+                    f"no way in time order of at most {hops} payments leads from '{source}' to '{target}'",
+                    hint="more --hops, another period, or the other direction",
+                )
+            rows = tables["transactions"].select("transaction_id").with_row_index("row")
+            found = found.join(
+                rows.join(found.lazy().select("row"), on="row", how="semi").collect(), on="row", maintain_order="left"
+            )
+        shown = found.select("hop", "booked_at", "source", "target", "amount_base", "transaction_id")
+        if as_json:
+            print_json(shown.to_dicts())
+            return
+        print_table(f"from {source} to {target}", shown.columns, shown.iter_rows(), right=("hop", "amount_base"))
+
+
 app.command()(motifs)
+app.command()(around)
+app.command()(path)

@@ -151,7 +151,8 @@ def _part(parts: tuple[Part, ...], name: str) -> Part:
 
 
 def triples(edges: Array, flagged: Array, within: int, cap: int) -> tuple[Array, Array, Array]:
-    """Payer, mid and payee of each way over which a flagged payment (mid → payee) may have brought money: int64, each once."""
+    """Payer, mid and payee of each way whose second leg is a flagged payment or stands before one of the same payee in its
+    window: int64, each once."""
     payer, mid, payee = _triples(edges, flagged, within, cap)
     if not payer.size:
         return payer, mid, payee
@@ -164,19 +165,24 @@ def _triples(edges: Array, flagged: Array, within: int, cap: int) -> tuple[Array
     payer = np.zeros(16, np.int64)
     mid = np.zeros(16, np.int64)
     payee = np.zeros(16, np.int64)
+    seen = np.zeros(edges.size, np.uint8)
     size = 0
     for e in flagged:
-        t = edges[e].time
-        looked = 0
-        f = edges[e].source_in
-        while f >= 0 and edges[f].time > t - within and looked < cap:
-            looked += 1
-            if edges[f].time < t and edges[f].source != edges[e].target:
-                payer = pushed(payer, size, edges[f].source)
-                mid = pushed(mid, size, edges[e].source)
-                payee = pushed(payee, size, edges[e].target)
-                size += 1
-            f = edges[f].before_in
+        g = e
+        # Flagged ones come in order of time, so what stands before one that was seen was seen as far back as needed.
+        while g >= 0 and edges[g].time > edges[e].time - within and not seen[g]:
+            seen[g] = 1
+            looked = 0
+            f = edges[g].source_in
+            while f >= 0 and edges[f].time > edges[g].time - within and looked < cap:
+                looked += 1
+                if edges[f].time < edges[g].time and edges[f].source != edges[g].target:
+                    payer = pushed(payer, size, edges[f].source)
+                    mid = pushed(mid, size, edges[g].source)
+                    payee = pushed(payee, size, edges[g].target)
+                    size += 1
+                f = edges[f].before_in
+            g = edges[g].before_in
     return payer[:size].copy(), mid[:size].copy(), payee[:size].copy()
 
 

@@ -6,7 +6,8 @@ of one group do not overlap in time**, and each is as large as its window allows
 then the earliest. What *strong* means:
 
 * ``FAN``: different counterparties.
-* ``TURN``: over all moments T, accounts that paid before T or that were paid from T on, whichever are fewer.
+* ``TURN``: over all moments T, accounts that paid before T or that were paid from T on, whichever are fewer. Part of it are the
+  payments in before the last out, and those out after the first in.
 * ``ROUND``: payments in the one direction or in the other, whichever are fewer.
 * ``FUNNEL``: places of payments in other than the place out, where ``ONE_PLACE`` of the payments out, counted from the first in, are.
 * ``MEETING``: mids that were paid before they paid (and, with an amount rule, passed the amount on).
@@ -112,44 +113,38 @@ def _turn(
     counts: Array,
     before: Array,
 ) -> Any:
-    """In items i … j: the best score, where the part out begins, payments."""
+    """In items i … j, whose last is out: the score, the first item in, and how many are part of it."""
     payers = 0
-    received = 0.0
-    ins = 0
     for k in range(i, j + 1):
-        before[k - i, 0] = payers
-        before[k - i, 1] = ins
-        before[k - i, 2] = received
-        if side[k] == IN:
-            if counts[code[k]] & 1 == 0:
-                counts[code[k]] |= 1
-                payers += 1
-            ins += 1
-            received += max(amount[k], 0)
-    score, split, size = 0, -1, 0
-    payees = 0
-    paid = 0.0
-    outs = 0
+        before[k - i] = payers
+        if side[k] == IN and counts[code[k]] & 1 == 0:
+            counts[code[k]] |= 1
+            payers += 1
+    score = payees = 0
     k = j
     while k >= i:
         when = time[k]
         while k >= i and time[k] == when:
-            if side[k] == OUT:
-                if counts[code[k]] & 2 == 0:
-                    counts[code[k]] |= 2
-                    payees += 1
-                outs += 1
-                paid += max(amount[k], 0)
+            if side[k] == OUT and counts[code[k]] & 2 == 0:
+                counts[code[k]] |= 2
+                payees += 1
             k -= 1
-        least = min(np.int64(before[k + 1 - i, 0]), payees)
-        brought = before[k + 1 - i, 2]
-        if brought * low <= paid <= brought * high or low <= 0:
-            total = outs + np.int64(before[k + 1 - i, 1])
-            if least > score or (least == score and total > size):
-                score, split, size = least, k + 1, total
+        score = max(score, min(before[k + 1 - i], payees))
+    first = -1
+    received = paid = 0.0
+    size = 0
     for k in range(i, j + 1):
         counts[code[k]] = 0
-    return score, split, size
+        if side[k] == IN and time[k] < time[j]:
+            first = k if first < 0 else first
+            received += max(amount[k], 0)
+            size += 1
+        elif side[k] == OUT and first >= 0 and time[k] > time[first]:
+            paid += max(amount[k], 0)
+            size += 1
+    if low > 0 and not received * low <= paid <= received * high:
+        return 0, -1, 0
+    return score, first, size
 
 
 @_jit
@@ -273,14 +268,14 @@ def _best(
 
 
 @_jit
-def _chosen(kind: int, side: Array, code: Array, k: int, at: int, split: int, used: Array) -> int:
+def _chosen(kind: int, time: Array, side: Array, code: Array, k: int, at: int, to: int, split: int, used: Array) -> int:
     """The hop of item ``k`` in the instance whose window begins at ``at``; 0 if it is not part of it."""
     if kind == FAN:
         return 1
     if kind == TURN:
         if side[k] == IN:
-            return 1 if k < split else 0
-        return 2 if k >= split else 0
+            return 1 if time[k] < time[to] else 0
+        return 2 if time[k] > time[split] else 0
     if kind == FUNNEL:
         if side[k] == IN:
             return 1 if code[k] != split else 0
@@ -299,7 +294,7 @@ def _strongest(
     longest = 0
     for g in range(group_start.size - 1):
         longest = max(longest, group_start[g + 1] - group_start[g])
-    before = np.zeros((min(longest, cap + 1) + 1, 3))
+    before = np.zeros(min(longest, cap + 1) + 1, np.int64)
     used = np.zeros(longest + 1, np.uint8)
     group = np.zeros(16, np.int64)
     start = np.zeros(16, np.int64)
@@ -332,7 +327,7 @@ def _strongest(
             brought = paid = 0.0
             for wanted in range(1, 3):
                 for k in range(at, to + 1):
-                    step = _chosen(kind, side, code, k, at, split, used)
+                    step = _chosen(kind, time, side, code, k, at, to, split, used)
                     if step > 0:
                         first = k if first < 0 else min(first, k)
                     if step == wanted:

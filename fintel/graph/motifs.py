@@ -23,6 +23,7 @@ from fintel.graph.instances_found import Array, Band, Found, Search, linked
 from fintel.graph.kernels_chains import PEELED
 from fintel.graph.layout import MICROSECOND
 from fintel.graph.network import Network
+from fintel.graph.ways import between
 
 _DAY = timedelta(days=1)
 #: How many instances are told at most, unless said otherwise.
@@ -146,7 +147,8 @@ def find(
     within: all payments of an instance lie in (t - within, t], t being its last; for chains, each is at most so much later than
         the one before.
     tolerance, fee: the amount rule: an amount x is passed on if the next lies in [x * (1 - fee - tolerance),
-        x * (1 + tolerance)]. By default chains and peel chains have their own (``Kind.band``) and others have none.
+        x * (1 + tolerance)]. By default chains and peel chains have their own (``Kind.band``) and others have none;
+        a tolerance of infinity: any amount.
     hops: payments of a cycle at most.
     at_least: what there must be at least, of ``Kind.of``.
     limit: instances told at most, the strongest first; the rest is counted in ``skipped``.
@@ -163,10 +165,12 @@ def find(
     least = chosen.at_least if at_least is None else at_least
     if window < MICROSECOND or least < 1 or limit < 1 or cap < 2 or budget < 1 or not 2 <= hops <= 64:
         raise FintelError("within, at_least, limit and budget must be positive, cap at least 2, hops from 2 to 64")
-    if not (0 <= fee < 1 and 0 <= (tolerance or 0) < 1):
+    if not (0 <= fee < 1 and (0 <= (tolerance or 0) < 1 or tolerance == np.inf)):
         raise FintelError("tolerance and fee are shares from 0 to less than 1")
     if tolerance is None and fee == 0:
         band = chosen.band or Band(0.0, np.inf)
+    elif tolerance == np.inf:
+        band = Band(0.0, np.inf)
     else:
         band = Band(max(1 - fee - (tolerance or 0), 1e-9), 1 + (tolerance or 0))
     places = None
@@ -175,27 +179,11 @@ def find(
             raise FintelError("funnel reads places from the payments", hint="find(…, tables=…)")
         looked_at, places = instances_places.placed(tables, since, until)
     else:
-        looked_at = _between(network, since, until)
+        looked_at = between(network, since, until)
     search = Search(looked_at, linked(looked_at), window // MICROSECOND, band, least, hops, cap, budget, places)
     found = _distinct(looked_at, chosen.search(search))
     members = None if accounts is None else looked_at.numbers(pl.Series(sorted(accounts), dtype=pl.String))
     return _told(looked_at, kind, found, members, limit, tables)
-
-
-def _between(network: Network, since: datetime | None, until: datetime | None) -> Network:
-    begin = 0 if since is None else int(np.searchsorted(network.time, _micros(since), "left"))
-    end = len(network) if until is None else int(np.searchsorted(network.time, _micros(until), "right"))
-    if (begin, end) == (0, len(network)):
-        return network
-    part = slice(begin, max(begin, end))
-    return Network(
-        network.source[part], network.target[part], network.time[part], network.amount[part], network.row[part],
-        network.nodes,
-    )  # fmt: skip
-
-
-def _micros(moment: datetime) -> int:
-    return (moment - datetime.fromtimestamp(0, tz=moment.tzinfo)) // MICROSECOND
 
 
 def _distinct(network: Network, found: Found) -> Found:
