@@ -129,3 +129,19 @@ def test_a_ring_of_ten_is_closed_by_its_last_payment_only():
     assert columns["cycle_retention_1d"][9] == np.float32(0.82)
     assert columns["cycles_conserved_1d"][9] == 1
     assert columns["cycle_duration_1d"][9] == 9 * 3600
+
+
+@pytest.mark.parametrize(
+    "hops",
+    [
+        # x is paid late by v itself, but early through a: only that money can go on at 3.
+        [("v", "a", 1), ("a", "x", 2), ("x", "y", 3), ("v", "x", 5), ("y", "u", 15), ("u", "v", 20)],
+        # x pays u early itself, but late through b: only that payment can carry what x gets at 16.
+        [("v", "y", 1), ("x", "u", 15), ("y", "x", 16), ("x", "b", 18), ("b", "u", 20), ("u", "v", 22)],
+    ],
+    ids=["arrives earlier by a detour", "leaves later by a detour"],
+)
+def test_the_sets_that_rule_cycles_out_know_the_better_way(hops):
+    rows = [("uvabxy".index(source), "uvabxy".index(target), hour, 100) for source, target, hour in hops]
+    columns, _ = run(part(10, window=24), rows)
+    assert columns["cycles_5_6_1d"][-1] == 1
