@@ -7,11 +7,8 @@ and keeps the values at the sampled entries, so that they can be compared.
 from __future__ import annotations
 
 import argparse
-import json
 import os
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +17,7 @@ import numpy as np
 import polars as pl
 from measures import Asked, Work, is_number, work
 from population import sample_flag, say
+from processes import Clock, tell
 
 from fintel.domain.schema import MONEY_UNITS
 from fintel.engine.arrays import as_seen_by_masks, load, order_by_time, scale_of
@@ -34,20 +32,6 @@ DAY = 86_400_000_000
 #: Entries that polars is given at a time: all 15 million at once took more than 23 GB.
 BUCKET_ROWS = 2_000_000
 SCHEMA = {"measure": pl.Int32, "row": pl.Int64, "side": pl.Int8, "value": pl.Float64}
-
-
-class Clock:
-    """Seconds by stage."""
-
-    def __init__(self) -> None:
-        self.seconds: dict[str, float] = {}
-
-    @contextmanager
-    def lap(self, name: str) -> Iterator[None]:
-        """Measure a stage."""
-        begun = time.perf_counter()
-        yield
-        self.seconds[name] = round(self.seconds.get(name, 0.0) + time.perf_counter() - begun, 2)
 
 
 Values = list[pl.DataFrame]
@@ -342,7 +326,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=0)
     parser.add_argument("--memory", type=int, default=8)
     parser.add_argument("--values", type=Path, required=True)
-    parser.add_argument("--out", required=True)
+    parser.add_argument("--out", type=Path, required=True)
     given = parser.parse_args()
     clock = Clock()
     job = work(given.rules)
@@ -351,7 +335,7 @@ def main() -> None:
     if found:
         values = pl.concat(found).with_columns(pl.col("value").fill_nan(None))
         values.sort("measure", "row", "side").write_parquet(given.values)
-    Path(given.out).write_text(json.dumps({"seconds": clock.seconds, "facts": facts}))
+    tell(given.out, clock.seconds, facts)
     os._exit(0)  # nothing is left to do; taking DuckDB's module down prints pages about its own objects
 
 

@@ -15,8 +15,9 @@ from pathlib import Path
 
 import yaml
 
+from fintel.rules.list_types import KeywordList
 from fintel.rules.loader import load
-from fintel.rules.model import KeywordList, Library
+from fintel.rules.model import Library
 
 FILE = Path(__file__).resolve().parents[1] / "tests" / "data" / "keyword_texts.yaml"
 SEED = 20251101

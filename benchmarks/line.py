@@ -6,16 +6,14 @@ python benchmarks/line.py --payments 10_000_000
 
 from __future__ import annotations
 
-import argparse
-import json
 import os
-import resource
-import sys
 import tempfile
 import time
 from pathlib import Path
 
+from asking import parser, save
 from population import PER_ACCOUNT_DAY, say
+from processes import peak_bytes
 
 from fintel.config import Settings
 from fintel.feeds import mapping_loader
@@ -26,13 +24,7 @@ from fintel.store.lake import Lake
 
 def main() -> None:
     """Run the line once and print what each stage took."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--payments", type=lambda text: int(text.replace("_", "")), default=1_000_000)
-    parser.add_argument("--days", type=int, default=365)
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--threads", type=int, default=0)
-    parser.add_argument("--save", action="store_true", help="write results/line-PAYMENTS.json")
-    given = parser.parse_args()
+    given = parser(__doc__, payments=1_000_000, result="line-PAYMENTS.json").parse_args()
     accounts = max(round(given.payments / (PER_ACCOUNT_DAY * given.days)), 200)
     seconds: dict[str, float] = {}
     peaks: dict[str, int] = {}
@@ -42,9 +34,8 @@ def main() -> None:
     def stage(name: str, begun: float, used: float) -> None:
         seconds[name] = round(time.perf_counter() - begun, 1)
         processor[name] = round(time.process_time() - used, 1)
-        # ru_maxrss never falls: the first stage with the final number is the one that needs it.
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        peaks[name] = round(peak / (1 << 20 if sys.platform == "darwin" else 1 << 10))
+        # A peak never falls: the first stage with the final number is the one that needs it.
+        peaks[name] = round(peak_bytes() / (1 << 20))
 
     with tempfile.TemporaryDirectory() as folder:
         feed, home = Path(folder) / "feed", Path(folder) / "lake"
@@ -74,11 +65,9 @@ def main() -> None:
     print(f"{'all':20} {sum(seconds.values()):8.1f} {sum(processor.values()):8.1f} {max(peaks.values()):15,}")
     print("within detect and rank: " + ", ".join(f"{name} {value}" for name, value in inner.items()))
     if given.save:
-        target = Path(__file__).resolve().parent / "results" / f"line-{given.payments}.json"
-        target.parent.mkdir(exist_ok=True)
         told = {"payments": population.payments, "cores": os.cpu_count(), "load": load, "seconds": seconds,
                 "processor_seconds": processor, "peak_mb": peaks, "detect": inner}  # fmt: skip
-        target.write_text(json.dumps(told, indent=1) + "\n")
+        save(told, f"line-{given.payments}.json")
 
 
 if __name__ == "__main__":

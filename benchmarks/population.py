@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 import polars as pl
@@ -15,6 +16,7 @@ from fintel.feeds.synthetic import generate
 from fintel.pipeline import canonical_tables, ingest, load_library
 from fintel.rules.compiler import compile_library
 from fintel.rules.expression import mention_column
+from fintel.rules.model import Library
 from fintel.rules.prepared import text_flags
 from fintel.store.lake import Lake
 
@@ -56,6 +58,19 @@ def sample_flag(per: tuple[str, ...]) -> str:
     return f"sampled_{PERS.index(per)}"
 
 
+def with_mentions(rows: pl.LazyFrame, tables: Mapping[str, pl.LazyFrame], library: Library) -> pl.LazyFrame:
+    """Entries, with a boolean column for each text column and list that a rule asks about; null where no text is."""
+    plan = compile_library(library, base_currency="USD")
+    for column, flags in text_flags(tables, plan, library).items():
+        known = flags.values.rename({n: mention_column(column, n) for n in flags.values.columns if n != column})
+        rows = rows.join(known.lazy(), on=column, how="left", maintain_order="left").with_columns(
+            pl.when(pl.col(column).is_not_null()).then(pl.col(name).fill_null(value=False)).alias(name)
+            for name in known.columns
+            if name != column
+        )
+    return rows
+
+
 def entries_file(store: Path, sampled: int) -> Path:
     """Entries of a lake as Parquet: columns of ``entries`` with ``row``, keyword mentions, and sample flags.
 
@@ -71,15 +86,7 @@ def entries_file(store: Path, sampled: int) -> Path:
         tables = canonical_tables(opened)
         tables["transactions"] = tables["transactions"].with_row_index("row")
         library, _ = load_library(Settings(lake=store))
-        plan = compile_library(library, base_currency="USD")
-        rows = entries(tables, row="row").drop("entry_id")
-        for column, flags in text_flags(tables, plan, library).items():
-            known = flags.values.rename({n: mention_column(column, n) for n in flags.values.columns if n != column})
-            rows = rows.join(known.lazy(), on=column, how="left", maintain_order="left").with_columns(
-                pl.when(pl.col(column).is_not_null()).then(pl.col(name).fill_null(value=False)).alias(name)
-                for name in known.columns
-                if name != column
-            )
+        rows = with_mentions(entries(tables, row="row").drop("entry_id"), tables, library)
         for per in PERS:
             chosen = (pl.col(per[0]).hash(seed=7) % sampled == 0) & pl.all_horizontal(
                 pl.col(c).is_not_null() for c in per

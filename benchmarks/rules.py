@@ -13,22 +13,18 @@ seconds is stopped and counted with that.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import tempfile
 from pathlib import Path
 from typing import Any
 
-import polars as pl
-from population import lake, say
+from asking import contenders_parser, kept, save
+from population import lake, say, with_mentions
 from processes import Outcome, run
 
 from fintel.config import Settings
 from fintel.features.entries import entries
 from fintel.pipeline import canonical_tables, load_library
-from fintel.rules.compiler import compile_library
-from fintel.rules.expression import mention_column
-from fintel.rules.prepared import text_flags
 from fintel.store.lake import Lake
 
 HERE = Path(__file__).resolve().parent
@@ -42,29 +38,18 @@ WHAT = {
 
 def main() -> None:
     """Make the data, run the contenders, compare, print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--payments", type=lambda text: int(text.replace("_", "")), default=1_000_000)
-    parser.add_argument("--days", type=int, default=365)
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--folder", type=Path, help="keep the data here; default: a folder that goes at the end")
+    parser = contenders_parser(__doc__, payments=1_000_000, timeout=7200, result="rules.json")
     parser.add_argument("--only", default=",".join(ORDER), help=f"of {', '.join(ORDER)}")
     parser.add_argument("--rules", default="", help="only rules whose id contains this")
-    parser.add_argument("--threads", type=int, default=0, help="0 is one a core")
     parser.add_argument("--memory", type=int, default=10, help="DuckDB's memory limit in GB")
     parser.add_argument("--each", type=float, default=60, help="seconds after which one query is stopped")
-    parser.add_argument("--timeout", type=float, default=7200, help="seconds after which a contender is ended")
-    parser.add_argument("--save", type=Path, help="write what was measured as JSON")
     given = parser.parse_args()
     wanted = [name for name in ORDER if name in given.only.split(",")]
-    if given.folder is not None:
-        given.folder.mkdir(parents=True, exist_ok=True)
-        measured = _all(given, given.folder.resolve(), wanted)
-    else:
-        with tempfile.TemporaryDirectory() as folder:
-            measured = _all(given, Path(folder), wanted)
+    with kept(given.folder) as folder:
+        measured = _all(given, folder, wanted)
     print(report(measured))
-    if given.save is not None:
-        given.save.write_text(json.dumps(measured, indent=1) + "\n")
+    if given.save:
+        save(measured, "rules.json")
 
 
 def _all(given: argparse.Namespace, folder: Path, wanted: list[str]) -> dict[str, Any]:
@@ -90,15 +75,7 @@ def entries_with_mentions(store: Path, target: Path) -> None:
     with Lake.open(store) as opened:
         tables = canonical_tables(opened)
         library, _ = load_library(Settings(lake=store))
-        plan = compile_library(library, base_currency="USD")
-        rows = entries(tables)
-        for column, flags in text_flags(tables, plan, library).items():
-            known = flags.values.rename({n: mention_column(column, n) for n in flags.values.columns if n != column})
-            rows = rows.join(known.lazy(), on=column, how="left", maintain_order="left").with_columns(
-                pl.when(pl.col(column).is_not_null()).then(pl.col(name).fill_null(value=False)).alias(name)
-                for name in known.columns
-                if name != column
-            )
+        rows = with_mentions(entries(tables), tables, library)
         rows.sink_parquet(target)
 
 
@@ -112,9 +89,8 @@ def report(measured: dict[str, Any]) -> str:
         stages = ", ".join(f"{stage} {s:.1f}" for stage, s in o.seconds.items())
         memory = o.facts.get("peak_mb", {})
         stages += "".join(f"; {stage} {mb:,} MB" for stage, mb in memory.items())
-        peak = o.facts.get("own_peak_mb") or o.peak_mb
         lines.append(
-            f"| {WHAT[name]} | {o.facts.get('rules', '')} | {total:.1f} | {o.processor_seconds:.1f} | {peak:,} "
+            f"| {WHAT[name]} | {o.facts.get('rules', '')} | {total:.1f} | {o.processor_seconds:.1f} | {o.peak_mb:,} "
             f"| {o.load} | {o.ended or stages} |"
         )
     ours, alone, theirs = (outcomes[n].facts.get("by_rule", {}) if n in outcomes else {} for n in ORDER)

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import re
 import resource
 import threading
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import duckdb
+from processes import Clock, tell
 
 from fintel.config import Settings
 from fintel.engine.local import sweep
@@ -59,20 +58,6 @@ class Memory:
             found[name] = round(max(inside, default=0))
             begun += seconds
         return found
-
-
-class Clock:
-    """Seconds by stage."""
-
-    def __init__(self) -> None:
-        self.seconds: dict[str, float] = {}
-
-    @contextmanager
-    def lap(self, name: str) -> Iterator[None]:
-        """Measure a stage."""
-        begun = time.perf_counter()
-        yield
-        self.seconds[name] = round(self.seconds.get(name, 0.0) + time.perf_counter() - begun, 2)
 
 
 def library_of(given: argparse.Namespace) -> Library:
@@ -181,13 +166,6 @@ def _columns(restated: Mapping[str, Restatement], hashed: frozenset[str]) -> str
     return ", ".join([*shown, *(f'"{m}"' for m in sorted(mentions))])
 
 
-def _own_peak_mb() -> int | None:
-    """Peak of this process alone: what the system says of a child holds its parent's peak as well."""
-    status = Path("/proc/self/status")
-    found = re.search(r"VmHWM:\s+(\d+) kB", status.read_text()) if status.is_file() else None
-    return round(int(found[1]) / 1024) if found else None
-
-
 CONTENDERS = {"fintel": fintel, "alone": alone, "duckdb": sql}
 
 
@@ -201,12 +179,11 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=0)
     parser.add_argument("--memory", type=int, default=10)
     parser.add_argument("--each", type=float, default=60)
-    parser.add_argument("--out", required=True)
+    parser.add_argument("--out", type=Path, required=True)
     given = parser.parse_args()
     clock = Clock()
     facts = CONTENDERS[given.name](given, clock)
-    facts["own_peak_mb"] = _own_peak_mb()
-    Path(given.out).write_text(json.dumps({"seconds": clock.seconds, "facts": facts}))
+    tell(given.out, clock.seconds, facts)
     os._exit(0)  # nothing is left to do; taking DuckDB's module down prints pages about its own objects
 
 

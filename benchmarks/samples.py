@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import resource
 import subprocess
 import sys
 import tempfile
@@ -29,6 +28,7 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
+from processes import peak_bytes
 from samples_page import page
 
 from fintel.config import Settings
@@ -162,13 +162,13 @@ def measure_lake(
         "failed": summary.rule_results.filter(pl.col("outcome") == "failed")["rule_id"].to_list(),
         "rules": rule_rows(lake, summary.run_id, summary.rule_results, accounts.len(), truths),
         "top": summary.alerts.head(5).select("rank", "account_id", "score", "summary").to_dicts(),
-        "peak_rss_line": peak_rss(),
+        "peak_rss_line": peak_bytes(),
     }
     if attempts is not None:
         found["attempts"] = attempts_found(lake, summary.run_id, attempts)
     elif truths:
         found |= judge(name, tables, accounts, truths, lake, settings, summary.run_id, seconds, with_model)
-    return found | {"seconds": seconds, "peak_rss": peak_rss()}
+    return found | {"seconds": seconds, "peak_rss": peak_bytes()}
 
 
 def row(commit: Commit) -> dict[str, Any]:
@@ -297,12 +297,6 @@ def numbers(measured: Measured) -> dict[str, Any]:
     first = measured.budgets[0]
     ap, at = measured.average_precision, first.precision
     return {"ap": [ap.value, ap.low, ap.high], "at_1_percent": [at.value, at.low, at.high], "budget": first.budget}
-
-
-def peak_rss() -> int:
-    """Bytes."""
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
 def write_rates(home: Path) -> Path:

@@ -12,9 +12,7 @@ own afterwards, and the accounts that they alert are compared.
 from __future__ import annotations
 
 import argparse
-import json
 import os
-import tempfile
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -22,8 +20,9 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+from asking import contenders_parser, kept, save
 from population import lake, say
-from processes import Outcome, run
+from processes import Outcome, run, tell
 
 from fintel.bench.swept import Known
 from fintel.bench.tuning import Tuned, tune
@@ -42,33 +41,22 @@ SMALL = 20_000
 
 def main() -> None:
     """Make the data, time both sides of each rule, compare, print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--payments", type=lambda text: int(text.replace("_", "")), default=10_000_000)
-    parser.add_argument("--days", type=int, default=365)
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--folder", type=Path, help="keep the data here; default: a folder that goes at the end")
+    parser = contenders_parser(__doc__, payments=10_000_000, timeout=1800, result="tuning.json")
     parser.add_argument("--rules", default=RULES, help=f"ids (default: {RULES})")
     parser.add_argument("--settings", type=int, default=1000)
     parser.add_argument("--checked", type=int, default=3, help="settings that are run as rules too (default: 3)")
-    parser.add_argument("--threads", type=int, default=0, help="0 is one a core")
     parser.add_argument("--repeat", type=int, default=2)
-    parser.add_argument("--timeout", type=float, default=1800, help="seconds after which a side is ended")
-    parser.add_argument("--save", action="store_true", help="write results/tuning.json")
     parser.add_argument("--side", choices=(*SIDES, "check"), help=argparse.SUPPRESS)
     parser.add_argument("--lake", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--out", type=Path, help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.side:
-        given.out.write_text(json.dumps(_side(given)))
+        tell(given.out, *_side(given))
         return
-    with tempfile.TemporaryDirectory() as scratch:
-        folder = given.folder or Path(scratch)
-        folder.mkdir(parents=True, exist_ok=True)
-        results = _all(given, folder.resolve())
+    with kept(given.folder) as folder:
+        results = _all(given, folder)
     if given.save:
-        target = HERE / "results" / "tuning.json"
-        target.parent.mkdir(exist_ok=True)
-        target.write_text(json.dumps(results, indent=1) + "\n")
+        save(results, "tuning.json")
 
 
 def _all(given: argparse.Namespace, folder: Path) -> dict[str, Any]:
@@ -109,7 +97,7 @@ def _show(rule: str, best: dict[str, Outcome], ratio: float, facts: dict[str, An
     print(f"{rule:40} ratio {ratio:.2f} (floor: 2); {facts['checked']} settings run as rules, {facts['differ']} differ")
 
 
-def _side(given: argparse.Namespace) -> dict[str, Any]:
+def _side(given: argparse.Namespace) -> tuple[dict[str, float], dict[str, Any]]:
     settings = Settings(lake=given.lake, threads=given.threads)
     library, _ = load_library(settings)
     rule = library[given.rules]
@@ -139,7 +127,7 @@ def _side(given: argparse.Namespace) -> dict[str, Any]:
             }
             if given.side == "check":
                 facts = _check(given, tables, library, tuned, set(own))
-    return {"seconds": {"all": round(took, 2), **stages}, "facts": facts}
+    return {"all": round(took, 2), **stages}, facts
 
 
 def _stages(clock: list[tuple[str, float]], begun: float, ended: float) -> dict[str, float]:

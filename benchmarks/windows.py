@@ -11,13 +11,13 @@ are not timed (``line.py`` times them).
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import tempfile
 from pathlib import Path
 from typing import Any
 
 import polars as pl
+from asking import contenders_parser, kept, save
 from population import entries_file, lake, say
 from processes import Outcome, run
 
@@ -36,30 +36,17 @@ WHAT = {
 
 def main() -> None:
     """Make the data, run the contenders, compare, print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--payments", type=lambda text: int(text.replace("_", "")), default=10_000_000)
-    parser.add_argument("--days", type=int, default=365)
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--folder", type=Path, help="keep the data here; default: a folder that goes at the end")
+    parser = contenders_parser(__doc__, payments=10_000_000, timeout=1800, result="windows.json")
     parser.add_argument("--rules", default="25,0", help="numbers of rules, by id; 0 is all (default: 25,0)")
     parser.add_argument("--only", default=",".join(ORDER), help=f"of {', '.join(ORDER)}")
-    parser.add_argument("--threads", type=int, default=0, help="of our sweeps and of DuckDB; 0 is one a core")
     parser.add_argument("--memory", type=int, default=8, help="DuckDB's memory limit in GB")
-    parser.add_argument("--timeout", type=float, default=1800, help="seconds after which a contender is ended")
     parser.add_argument("--sampled", type=int, default=199, help="compare one partition in so many (default: 199)")
-    parser.add_argument("--save", action="store_true", help="write results/windows.json")
     given = parser.parse_args()
     wanted = [name for name in ORDER if name in given.only.split(",")]
-    if given.folder is not None:
-        given.folder.mkdir(parents=True, exist_ok=True)
-        results = _all(given, given.folder.resolve(), wanted)
-    else:
-        with tempfile.TemporaryDirectory() as folder:
-            results = _all(given, Path(folder), wanted)
+    with kept(given.folder) as folder:
+        results = _all(given, folder, wanted)
     if given.save:
-        target = HERE / "results" / "windows.json"
-        target.parent.mkdir(exist_ok=True)
-        target.write_text(json.dumps(results, indent=1) + "\n")
+        save(results, "windows.json")
 
 
 def _all(given: argparse.Namespace, folder: Path, wanted: list[str]) -> dict[str, Any]:

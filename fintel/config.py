@@ -5,7 +5,9 @@ Nothing is read at import. ``load()`` returns frozen settings that are passed on
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import stat
 import tomllib
 from pathlib import Path
@@ -13,7 +15,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from fintel.errors import ConfigError, did_you_mean
+from fintel.errors import ConfigError, Location, did_you_mean
 
 FILE_NAME = "fintel.toml"
 
@@ -95,7 +97,7 @@ def load(path: Path | None = None, *, start: Path | None = None, env: dict[str, 
 
     Raises
     ------
-    ConfigError: unreadable file, unknown or wrong setting; names the file and the setting.
+    ConfigError: unreadable file, unknown or wrong setting; names the file, the line and the setting, or the variable.
     """
     file = path or _trusted(find(start))
     data: dict[str, Any] = {}
@@ -105,14 +107,18 @@ def load(path: Path | None = None, *, start: Path | None = None, env: dict[str, 
         try:
             data = tomllib.loads(file.read_text(encoding="utf-8"))
         except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
-            raise ConfigError(f"not valid TOML: {error}", location=file) from error
+            raise _not_toml(file, str(error)) from error
+    variables: set[str] = set()
     for name, value in (os.environ if env is None else env).items():
         if name.startswith("FINTEL_"):
-            _put(data, name.removeprefix("FINTEL_").lower().split("__"), value)
+            keys = name.removeprefix("FINTEL_").lower().split("__")
+            _put(data, keys, value)
+            variables.add(".".join(keys))
     try:
         settings = Settings.model_validate(data)
     except ValidationError as error:
-        raise ConfigError(_explain(error), location=file, hint=_hint(error)) from error
+        where = _place(file, error) if file is not None and not _loc(error) & variables else None
+        raise ConfigError(_explain(error, variables), location=where, hint=_hint(error)) from error
     home = file.parent if file else (start or Path.cwd()).resolve()
     return settings.model_copy(
         update={
@@ -145,20 +151,59 @@ def _put(data: dict[str, Any], keys: list[str], value: str) -> None:
     data[keys[-1]] = value
 
 
-def _explain(error: ValidationError) -> str:
+def _not_toml(file: Path, said: str) -> ConfigError:
+    """What the parser says, with its place as a place."""
+    found = re.search(r" \(at line (\d+), column (\d+)\)$", said)
+    where = Location(str(file), int(found[1]), int(found[2])) if found else Location(str(file))
+    return ConfigError(
+        f"not valid TOML: {said[: found.start()] if found else said}",
+        location=where, hint='name = "text", name = 3 or name = ["a", "b"]; a text stands in quotes',
+    )  # fmt: skip
+
+
+def _loc(error: ValidationError) -> set[str]:
+    """The setting, and the sections that it stands in: any of them may be a variable's."""
+    parts = [str(p) for p in error.errors()[0]["loc"]]
+    return {".".join(parts[: n + 1]) for n in range(len(parts))}
+
+
+def _place(file: Path, error: ValidationError) -> Location:
+    """The file, and the line of the setting where one begins with its name in its section."""
+    *sections, name = [str(p) for p in error.errors()[0]["loc"] if not isinstance(p, int)]
+    section: list[str] = []
+    for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), 1):
+        if head := re.match(r"\s*\[([\w.\s-]+)\]", line):
+            section = [part.strip() for part in head[1].split(".")]
+            if section == [*sections, name]:
+                return Location(str(file), number)
+        elif section == sections and re.match(rf"\s*[\"']?{re.escape(name)}[\"']?\s*=", line):
+            return Location(str(file), number)
+    return Location(str(file))
+
+
+def _explain(error: ValidationError, variables: set[str]) -> str:
     first = error.errors()[0]
     name = ".".join(str(p) for p in first["loc"])
-    return f"setting '{name}': {first['msg'].lower()}"
+    kind = "setting"
+    if _loc(error) & variables:
+        kind, name = "variable", f"FINTEL_{name.replace('.', '__').upper()}"
+    if first["type"] == "extra_forbidden":
+        return f"{kind} '{name}': there is no such setting"
+    return f"{kind} '{name}': {first['msg'][:1].lower()}{first['msg'][1:]}"
 
 
 def _hint(error: ValidationError) -> str | None:
+    """The setting that was meant, those that there are, or what a right value looks like."""
     first = error.errors()[0]
-    if first["type"] != "extra_forbidden":
-        return None
     section: type[BaseModel] = Settings
-    for part in first["loc"][:-1]:
-        annotation = section.model_fields[str(part)].annotation
+    *sections, name = [str(p) for p in first["loc"] if not isinstance(p, int)]
+    for part in sections:
+        annotation = section.model_fields[part].annotation
         if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
             return None
         section = annotation
-    return did_you_mean(str(first["loc"][-1]), section.model_fields)
+    if first["type"] == "extra_forbidden":
+        place = f"in [{'.'.join(sections)}]" if sections else "before the first [section]"
+        return did_you_mean(name, section.model_fields) or f"{place}: {', '.join(section.model_fields)}"
+    default = section.model_fields[name].default if name in section.model_fields else None
+    return f"for example {json.dumps(default)}" if isinstance(default, (str, int, float)) else None

@@ -220,7 +220,9 @@ def last_moment(lake: Lake) -> datetime:
     """
     latest = lake.scan("transactions").select(pl.col("booked_at").max()).collect(engine="streaming").item()
     if latest is None:
-        raise StoreError("the lake holds no payments", location=lake.path, hint="fintel feed add FILE")
+        refused = "fintel feed report says why no row of the feeds read was taken"
+        hint = refused if lake.count("feeds") else "fintel feed add FILE"
+        raise StoreError("the lake holds no payments", location=lake.path, hint=hint)
     return latest  # type: ignore[no-any-return]
 
 

@@ -10,7 +10,8 @@ import polars as pl
 
 from fintel.bench.sentences import Sentences, partition_in_words
 from fintel.rules.cases import Case, load_cases
-from fintel.rules.model import AmountList, AnyList, Library, PatternList, Rule, ValueList
+from fintel.rules.list_types import AmountList, AnyList, PatternList, ValueList
+from fintel.rules.model import Library, Rule
 from fintel.rules.wording import number_in_words
 
 if TYPE_CHECKING:

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import csv
-import io
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import polars as pl
 
 from fintel.bench.known import CLEARED, SUSPICIOUS
-from fintel.bench.review_sheet import as_given
+from fintel.bench.sheets import as_given, read_text, rows_of
 from fintel.errors import ConfigError, Diagnostic, Location, Severity
 from fintel.frames import TIMESTAMP
+
+if TYPE_CHECKING:
+    from _csv import Reader
 
 MAX_BYTES = 200_000_000
 MAX_ROWS = 2_000_000
@@ -75,17 +78,7 @@ def read_old_alerts(path: Path) -> OldAlerts:
     ------
     ConfigError: the file as a whole cannot be read, or has no row that can.
     """
-    try:
-        with path.open("rb") as file:
-            data = file.read(MAX_BYTES + 1)
-    except OSError as error:
-        raise ConfigError(f"{path.name} cannot be read: {error.strerror}") from error
-    if len(data) > MAX_BYTES:
-        raise ConfigError(f"{path.name} is larger than {MAX_BYTES:,} bytes")
-    try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"{path.name} is not UTF-8 at byte {error.start}", hint="save it as 'CSV UTF-8'") from error
+    text = read_text(path, MAX_BYTES, ConfigError)
     found = _rows(text, str(path))
     if found.alerts.is_empty():
         why = f"none of its {found.rows:,} rows can be read" if found.rows else "it has no rows"
@@ -95,9 +88,7 @@ def read_old_alerts(path: Path) -> OldAlerts:
 
 
 def _rows(text: str, name: str) -> OldAlerts:
-    head = text.partition("\n")[0]
-    separator = max((",", ";", "\t"), key=head.count)
-    lines = csv.reader(io.StringIO(text, newline=""), delimiter=separator)
+    lines = rows_of(text)
     places = _places(lines, name)
     good: list[tuple[str, datetime, str | None, str | None]] = []
     findings: list[Diagnostic] = []
@@ -134,10 +125,10 @@ def _rows(text: str, name: str) -> OldAlerts:
     return OldAlerts(pl.DataFrame(good, schema=_SCHEMA, orient="row"), rows, bad, tuple(findings), tuple(unknown))
 
 
-def _places(lines: object, name: str) -> dict[str, int]:
+def _places(lines: Reader, name: str) -> dict[str, int]:
     """In which column each name stands."""
     try:
-        header = [h.strip().lower() for h in next(lines, [])]  # type: ignore[call-overload]
+        header = [h.strip().lower() for h in next(lines, [])]
     except csv.Error as error:
         raise ConfigError(f"{name} is no CSV: {error}") from error
     missing = [n for n in NEEDED if n not in header]

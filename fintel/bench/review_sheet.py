@@ -20,6 +20,7 @@ import numpy as np
 from fintel.bench.intervals import Share
 from fintel.bench.margins import BANDS, SIDES, Line, draw
 from fintel.bench.measured import Measured
+from fintel.bench.sheets import as_given, read_text, rows_of, safe_cell
 from fintel.errors import Diagnostic, Location, RuleError
 
 #: What a reviewer may write under ``disposition``; left empty it was not looked at.
@@ -37,12 +38,6 @@ _NEEDED = ("rule", "logic", "key", "drawn_for", "disposition")
 MAX_BYTES = 20_000_000
 MAX_ROWS = 100_000
 MAX_CELL = 2_000
-#: What a spreadsheet takes for the start of a formula, the full-width signs included; where ';'
-#: separates columns, what stands behind one begins a cell, in quotes or not.
-_FORMULA = "=+\\-@\t\r|%\uff1d\uff0b\uff0d\uff20"
-_BEGINS = re.compile(rf"(^|;)(?=[\s\"']*[{_FORMULA}])")
-_ENDED = re.compile(rf"(^|;)'(?=[\s\"']*[{_FORMULA}])")
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\u200b-\u200f\u2060\ufeff\u202a-\u202e\u2066-\u2069]")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -145,16 +140,6 @@ def key_of(account_id: str) -> str:
     return "k" + hashlib.sha256(account_id.encode()).hexdigest()[:20]
 
 
-def safe_cell(text: str) -> str:
-    """A cell that no spreadsheet runs: what begins like a formula gets an apostrophe in front."""
-    return _BEGINS.sub(r"\1'", _CONTROL.sub("", text))
-
-
-def as_given(cell: str) -> str:
-    """What ``safe_cell`` was given, but for control signs."""
-    return _ENDED.sub(r"\1", cell)
-
-
 def _number(value: float) -> str:
     return "" if value != value else f"{value:.6g}"
 
@@ -166,17 +151,7 @@ def read(path: Path) -> Review:
     ------
     RuleError: it is no review sheet, or rows in it are wrong: with every finding, by line.
     """
-    try:
-        with path.open("rb") as file:
-            data = file.read(MAX_BYTES + 1)
-    except OSError as error:
-        raise RuleError(f"{path.name} cannot be read: {error.strerror}") from error
-    if len(data) > MAX_BYTES:
-        raise RuleError(f"{path.name} is larger than {MAX_BYTES:,} bytes")
-    try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise RuleError(f"{path.name} is not UTF-8 at byte {error.start}", hint="save it as 'CSV UTF-8'") from error
+    text = read_text(path, MAX_BYTES, RuleError)
     try:
         return _parse(text, str(path))
     except csv.Error as error:
@@ -184,9 +159,7 @@ def read(path: Path) -> Review:
 
 
 def _parse(text: str, name: str) -> Review:
-    head = text.partition("\n")[0]
-    separator = max((",", ";", "\t"), key=head.count)
-    lines = csv.reader(io.StringIO(text, newline=""), delimiter=separator)
+    lines = rows_of(text)
     header = [h.strip() for h in next(lines, [])][:1000]
     missing = [n for n in _NEEDED if n not in header]
     if missing or len(set(header)) < len(header):

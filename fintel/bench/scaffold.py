@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from importlib import resources
 from pathlib import Path
 
@@ -81,6 +81,17 @@ def scaffold(folder: Path, rule_id: str, *, form: str, library: Library, indicat
             path.write_text(text, encoding="utf-8")
             made.append(path)
     return made
+
+
+def alike(made: Iterable[Path], library: Library) -> list[tuple[str, str]]:
+    """Of the rules among some files, those that have the very logic of a rule elsewhere, each with that one (R012).
+
+    Two scaffolds of one form do, until a number of one is changed.
+    """
+    names = {f"{path.parent.name}/{path.stem}" for path in made}
+    before = {rule.fingerprint: rule.id for rule in library.rules if rule.id not in names}
+    new = (rule for rule in library.rules if rule.id in names)
+    return [(rule.id, before[rule.fingerprint]) for rule in new if rule.fingerprint in before]
 
 
 def _rules(pack: Path, name: str, form: str, words: dict[str, str]) -> Iterator[tuple[Path, str]]:

@@ -18,7 +18,7 @@ import polars as pl
 from fintel.bench.backtest import MONTH, Period
 from fintel.bench.intervals import Share
 from fintel.bench.known import CLEARED, SUSPICIOUS, UNLABELLED, VICTIM, Standings
-from fintel.bench.review_sheet import safe_cell
+from fintel.bench.sheets import safe_cell
 
 BOTH, ONLY_OLD, ONLY_NEW = "both", "only old", "only new"
 SETS = (BOTH, ONLY_OLD, ONLY_NEW)

@@ -57,17 +57,22 @@ def mapping_for(path: Path, name: str | None) -> Mapping:
 
     Raises
     ------
-    FeedError: none fits; the hint names ``fintel feed sniff``.
+    FeedError: nothing to read, or none fits; the hint names ``fintel feed sniff``.
     """
     from fintel.errors import FeedError
     from fintel.feeds import mapping_loader
+    from fintel.feeds.reading import EMPTY, files_of, not_there
 
     if name is not None:
         return mapping_loader.load(Path(name) if name.endswith((".yaml", ".yml")) else name)
     if not path.exists():
-        raise FeedError(f"there is no {path}")
+        raise not_there(path)
     from fintel.feeds.sniff import recognise
 
+    if path.is_dir() and not files_of(path):
+        raise FeedError("the folder holds no files", hint="name a file, or a folder of files", location=path)
+    if path.is_file() and not path.stat().st_size:
+        raise FeedError("the file is empty", hint=EMPTY, location=path)
     found = recognise(path)
     if found is None:
         raise FeedError(

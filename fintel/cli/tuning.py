@@ -91,7 +91,7 @@ def tune(
         from fintel.bench.tuning import tune as run
         from fintel.bench.tuning import with_setting
         from fintel.errors import ConfigError, RuleError, did_you_mean
-        from fintel.pipeline import canonical_tables, load_library
+        from fintel.pipeline import canonical_tables, last_moment, load_library
         from fintel.store.lake import Lake
 
         if (by or to) and not write:
@@ -116,6 +116,7 @@ def tune(
         if not wishes and not anew:
             wishes, anew = _to_try(subject, wanted)
         with Lake.open(settings.lake) as store, progress() as show:
+            last_moment(store)  # a lake without payments says so, instead of a thousand settings that find nothing
             tables = canonical_tables(store)
             own = _own(store)
             known, notes = _known(tables, subject, own, reviews)

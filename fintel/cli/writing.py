@@ -28,10 +28,11 @@ def new(
 ) -> None:
     """Write a rule and its cases to begin with: they pass check and test as they are.
 
-    What is yours to say is marked 'change me'. Nothing that is there already is touched.
+    What is yours to say is marked 'change me'. A second one of the same form has the logic of the first, and check
+    says so (R012), until a number of one is changed. Nothing that is there already is touched.
     """
     with errors_explained():
-        from fintel.bench.scaffold import scaffold
+        from fintel.bench.scaffold import alike, scaffold
 
         library, _ = library_of(config, folder if folder.is_dir() else None)
         made = scaffold(folder, name, form=form, library=library, indicator=indicator)
@@ -40,6 +41,8 @@ def new(
         else:
             for path in made:
                 tell(short_path(path.resolve()))
+        for rule, other in alike(made, library_of(config, folder)[0]):
+            say(f"{rule} begins with the very logic of {other}: check says R012 until a number of one is changed")
         where = short_path(folder.resolve())
         pack = name.partition("/")[0]
         say(f"Search them for 'change me'. Then: fintel rules check {pack} -f {where}, and test in the same way")

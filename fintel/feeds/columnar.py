@@ -40,7 +40,8 @@ class ParquetReader:
         try:
             self._schema = pl.read_parquet_schema(path)
         except (pl.exceptions.PolarsError, OSError) as error:
-            raise FeedError(f"{path.name} is not a readable Parquet file: {error}", location=path) from error
+            hint = "export it once more, or rename it if it is CSV or JSON Lines"
+            raise FeedError(f"not a readable Parquet file: {error}", hint=hint, location=path) from error
         if len(self._schema) > MAX_COLUMNS:
             raise FeedError(f"{path.name} has {len(self._schema):,} columns; {MAX_COLUMNS:,} are allowed")
         self.header = tuple(self._schema)

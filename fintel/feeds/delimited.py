@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from fintel.errors import FeedError
+from fintel.errors import FeedError, Location
 from fintel.feeds.base import MAX_COLUMNS, MAX_RECORD, MAX_SHOWN, BadRow, RawChunk, column_name
 from fintel.feeds.codes import BAD_BYTES, RAGGED
 from fintel.feeds.mapping import FileSpec
@@ -70,9 +70,9 @@ class DelimitedReader:
             fields = next(csv.reader([text], delimiter=self._spec.delimiter, **self._dialect()), [])
         except csv.Error as error:
             raise FeedError(
-                f"{self._path.name}: line {line} is no header: {error}",
-                hint="check 'delimiter', 'quote' and 'header_row'",
-                location=self._path,
+                f"line {line} is no header: {error}",
+                hint="check 'delimiter', 'quote' and 'header_row'; is it a text file?",
+                location=Location(str(self._path), line),
             ) from error
         if len(fields) > MAX_COLUMNS:
             raise FeedError(f"{self._path.name} has {len(fields):,} columns; {MAX_COLUMNS:,} are allowed")

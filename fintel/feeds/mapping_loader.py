@@ -93,7 +93,8 @@ def _text(name: str | Path) -> tuple[str, str]:
         with path.open("rb") as handle:
             raw = handle.read(MAX_BYTES + 1)
     except OSError as error:
-        raise MappingError(f"cannot read the mapping {path}: {error.strerror}", []) from error
+        hint = "fintel feed mappings lists the shipped ones; fintel feed sniff FEED -o FILE.yaml proposes one"
+        raise MappingError(f"cannot read the mapping {path}: {error.strerror}", [], hint=hint) from error
     if len(raw) > MAX_BYTES:
         raise MappingError(f"mapping {path} is larger than {MAX_BYTES:,} bytes", [])
     try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from collections.abc import Mapping as Dict
 from fnmatch import fnmatch
+from itertools import islice
 from pathlib import Path
 
 import polars as pl
@@ -24,6 +25,8 @@ _FORMATS = {
 }  # fmt: skip
 #: Files of a folder that are looked at; a folder with more is not a feed.
 _MAX_FILES = 10_000
+#: What to say to who brings an empty file.
+EMPTY = "a feed needs at least its header; export it once more"
 
 
 def read(
@@ -78,7 +81,7 @@ def select(path: Path | Dict[str, Path], mapping: Mapping) -> list[tuple[str, Pa
                 raise FeedError(f"mapping '{mapping.mapping}' has no file '{name}'", hint=hint)
         return [(part, path[part]) for part in mapping.files if part in path]
     if not path.exists():
-        raise FeedError(f"there is no {path}", location=path)
+        raise not_there(path)
     files = [path] if path.is_file() else files_of(path)
     fitting = [(part_by_name(file, mapping), file) for file in files]
     if path.is_file() and fitting[0][0] is None:
@@ -90,6 +93,17 @@ def select(path: Path | Dict[str, Path], mapping: Mapping) -> list[tuple[str, Pa
         raise FeedError(message, hint=f"it wants {wanted}", location=path)
     order = list(mapping.files)
     return sorted(chosen, key=lambda c: (order.index(c[0]), c[1].name))
+
+
+def not_there(path: Path) -> FeedError:
+    """There is no such file; the hint names one that is called much alike, or what the folder holds."""
+    folder = path.parent
+    try:
+        names = sorted(f.name for f in islice(folder.iterdir(), _MAX_FILES) if not f.name.startswith("."))
+    except OSError as error:
+        return FeedError(f"there is no {path}", hint=f"folder {folder}: {error.strerror}")
+    some = f"{folder.resolve()} holds {', '.join(names[:5]) or 'nothing'}{', …' if names[5:] else ''}"
+    return FeedError(f"there is no {path}", hint=did_you_mean(path.name, names) or some)
 
 
 def files_of(folder: Path) -> list[Path]:

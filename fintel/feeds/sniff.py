@@ -17,7 +17,7 @@ from fintel.feeds import values
 from fintel.feeds.base import column_name
 from fintel.feeds.mapping import FileSpec, Mapping
 from fintel.feeds.mapping_loader import load, shipped
-from fintel.feeds.reading import files_of, format_of, open_reader, part_by_name
+from fintel.feeds.reading import EMPTY, files_of, format_of, not_there, open_reader, part_by_name
 from fintel.feeds.sniff_content import Content, inspect
 from fintel.feeds.sniff_words import PAYMENT
 from fintel.feeds.sniff_yaml import write
@@ -83,7 +83,7 @@ def sniff(path: Path) -> Proposal:
     if path.is_dir():
         raise FeedError(f"{path.name} is a folder", hint=f"name one file, e.g. {next(iter(files_of(path)), path)}")
     if not path.is_file():
-        raise FeedError(f"there is no {path}")
+        raise not_there(path)
     doubts: list[str] = []
     spec = _form(path, doubts)
     reader = open_reader(path, spec)
@@ -115,7 +115,7 @@ def _form(path: Path, doubts: list[str]) -> FileSpec:
     with opened(path) as stream:
         raw = read_full(stream, _SAMPLE_BYTES, path)
     if not raw.strip():
-        raise FeedError(f"{path.name} is empty", location=path)
+        raise FeedError("the file is empty", hint=EMPTY, location=path)
     encoding, text = _decoded(raw, doubts)
     lines = text.splitlines(keepends=True)
     if len(lines) > 1 and not text.endswith(("\n", "\r")):

@@ -14,7 +14,8 @@ from fintel.domain.schema import Type
 from fintel.errors import Diagnostic, Location, Severity, did_you_mean
 from fintel.rules.cases import case_findings
 from fintel.rules.checks_forms import check_budget, check_correlation, check_names, check_options, check_steps
-from fintel.rules.model import BETWEEN, GROUPS, PARTITION_COLUMNS, AmountList, Library, Measure, Rule, ValueList
+from fintel.rules.list_types import AmountList, ValueList
+from fintel.rules.model import BETWEEN, GROUPS, PARTITION_COLUMNS, Library, Measure, Rule
 from fintel.rules.reading import Reading, read_expressions
 from fintel.rules.reading import finding as _found
 from fintel.rules.scope import PROTECTED, entry_columns

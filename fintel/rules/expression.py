@@ -16,7 +16,7 @@ from fintel.domain.schema import Type
 from fintel.errors import Diagnostic, Location, RuleError
 from fintel.frames import POLARS
 from fintel.rules.lexer import ExpressionError
-from fintel.rules.model import AnyList
+from fintel.rules.list_types import AnyList
 from fintel.rules.scope import FUNCTIONS, SHAPES, WHEN_FUNCTIONS, Scope, Shape
 from fintel.rules.source import Span, shorten
 from fintel.rules.syntax import COMPARISONS, Parser

@@ -13,7 +13,7 @@ from itertools import product
 
 import polars as pl
 
-from fintel.rules.model import KeywordList
+from fintel.rules.list_types import KeywordList
 
 #: Accents and points that people leave out. Vowel signs of Thai, Hindi and the like stay: without
 #: them, words that differ would look alike.

@@ -16,7 +16,7 @@ from fintel.rules.list_types import AnyList as AnyList
 from fintel.rules.list_types import KeywordList as KeywordList
 from fintel.rules.list_types import PatternList as PatternList
 from fintel.rules.list_types import Term as Term
-from fintel.rules.list_types import ValueList as ValueList
+from fintel.rules.list_types import ValueList
 from fintel.rules.source import Span
 
 STATUSES = ("experimental", "test", "stable", "deprecated")

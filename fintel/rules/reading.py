@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 
 from fintel.errors import Diagnostic, Location, RuleError, Severity
 from fintel.rules.expression import Expression, When, parse, parse_when, read_conditions
-from fintel.rules.model import AnyList, Condition, Library, Rule
+from fintel.rules.list_types import AnyList
+from fintel.rules.model import Condition, Library, Rule
 from fintel.rules.scope import entry_columns
 from fintel.rules.source import Span
 from fintel.rules.tree import Part

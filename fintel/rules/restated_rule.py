@@ -10,7 +10,8 @@ from fintel.domain.schema import ENTRIES, Type
 from fintel.errors import RuleError
 from fintel.rules.compiler import COLUMNS, convert_parameter, lists_in_base
 from fintel.rules.expression import mention_column, parse, parse_when
-from fintel.rules.model import AnyList, Library, Measure, Rule, Step
+from fintel.rules.list_types import AnyList
+from fintel.rules.model import Library, Measure, Rule, Step
 from fintel.rules.restated_measures import measure_sql, span_sql
 from fintel.rules.tree import Part
 

@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from fintel.domain.schema import ENTRIES, TABLES, Sensitivity, Type
-from fintel.rules.model import AnyList
+from fintel.rules.list_types import AnyList
 
 if TYPE_CHECKING:
     from fintel.rules.tree import Part

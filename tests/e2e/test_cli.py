@@ -153,6 +153,8 @@ def test_a_rule_from_scaffold_to_sarif(home: Path, tmp_path: Path) -> None:
     told = json.loads(fintel("rules", "mutate", "own", "-f", mine, "--kind", "threshold", "--json", folder=home).stdout)
     assert told["rates"] == [{"pack": "own", "kind": "threshold", "noticed": 2, "made": 2, "share": 1.0}]
     fintel("rules", "check", "own", "-f", mine, folder=home)
+    again = fintel("rules", "new", "twin/second", "--form", "shared", "-f", mine, folder=home)
+    assert "twin/second begins with the very logic of own/first: check says R012" in " ".join(again.stderr.split())
     rule = mine / "own/first.yaml"
     rule.write_text(rule.read_text().replace("range: [2, 20], ", ""))
     found = fintel("rules", "check", "own", "-f", mine, folder=home, code=1)

@@ -22,7 +22,8 @@ from fintel.feeds.synthetic import generate
 from fintel.pipeline import Summary, canonical_tables, detect, ingest, load_library
 from fintel.ranking import LEVEL_BITS, rank
 from fintel.rules.compiler import compile_library
-from fintel.rules.model import AmountList, Measure
+from fintel.rules.list_types import AmountList
+from fintel.rules.model import Measure
 from fintel.store.lake import Lake
 from fintel.store.sql import connect
 

@@ -15,7 +15,8 @@ from fintel.features.entries import entries
 from fintel.rules import keywords
 from fintel.rules.across import Across
 from fintel.rules.expression import mention_column
-from fintel.rules.model import KeywordList, Library, PatternList, Rule
+from fintel.rules.list_types import KeywordList, PatternList
+from fintel.rules.model import Library, Rule
 from fintel.rules.patterns import match_patterns
 from fintel.rules.prepared import blindness, prepare
 from fintel.rules.restated_rule import Restatement

@@ -6,6 +6,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
 
 import pytest
@@ -25,3 +26,24 @@ def test_shipped_measures_equal_polars_and_duckdb(tmp_path: Path) -> None:
     assert [name for name, *_ in found] == ["polars", "duckdb"], done.stdout
     for _, same, of in found:
         assert same == of and int(of.replace(",", "")) > 100_000, done.stdout
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a program's peak from that of who started it")
+def test_a_peak_is_the_contenders_own(tmp_path: Path) -> None:
+    """A small process that a large one starts is small, whatever the system says of its children."""
+    small, large = tmp_path / "small.py", tmp_path / "large.py"
+    small.write_text("import sys, processes, pathlib; processes.tell(pathlib.Path(sys.argv[-1]), {'all': 1.0}, {})")
+    large.write_text(
+        textwrap.dedent(f"""
+            import pathlib, processes
+            held = b"x" * (400 << 20)
+            told = processes.run("small", pathlib.Path({str(small)!r}), [], 60)
+            print(told.peak_mb, processes.peak_bytes() >> 20, told.seconds)
+        """)
+    )
+    done = subprocess.run(
+        [sys.executable, str(large)], capture_output=True, text=True, check=True, timeout=60,
+        env={"PYTHONPATH": str(ROOT / "benchmarks")},
+    )  # fmt: skip
+    own, its, seconds = done.stdout.split(maxsplit=2)
+    assert 0 < int(own) < 200 and int(its) >= 400 and seconds.strip() == "{'all': 1.0}"

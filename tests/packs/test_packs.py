@@ -14,8 +14,9 @@ from fintel.domain.schema import PROVENANCE
 from fintel.rules.cases import Case, Expectation, load_cases
 from fintel.rules.checks import check
 from fintel.rules.judging import Docket, judge
+from fintel.rules.list_types import KeywordList, ValueList
 from fintel.rules.loader import load, packs_folder
-from fintel.rules.model import KeywordList, Library, ValueList
+from fintel.rules.model import Library, Parameter
 from fintel.rules.runner import detect_tables
 from fintel.rules.testing import run_case
 
@@ -28,6 +29,10 @@ BARE = {"pass-through", "fan-in", "fan-out", "gather-scatter", "dormant-then-bur
 BARE_COLUMNS = {
     "transaction_id", "booked_at", "amount", "currency", "amount_base", "debtor_account_id", "creditor_account_id",
     "status", *(c.name for c in PROVENANCE),
+}  # fmt: skip
+#: Small numbers as indicators write them.
+IN_WORDS = {
+    0: (r"\bno\b",), 1: (r"\bat or slightly above\b",), 2: (r"\btwo\b", r"\btwice\b"),
 }  # fmt: skip
 
 
@@ -78,11 +83,25 @@ def test_a_rule_cites_and_proves_itself(rule_id: str) -> None:
     assert any(c.expect.cannot_tell for c in found)
 
 
+def _says(text: str, parameter: Parameter) -> bool:
+    """The number stands in a text, money with its currency beside it: 'CAD 10 to 200' says CAD 200."""
+    if parameter.unit == "hour":
+        return f"{parameter.default:02.0f}:00" in text
+    number = re.escape(f"{parameter.default:,.0f}")
+    if parameter.is_money:
+        between = r"(?: or [A-Z]{3}|,? [A-Z]{3})*(?: [\d,]+ (?:to|and))?"
+        return re.search(rf"\b{parameter.unit}{between} {number}(?![\d,]*\d)", text) is not None
+    words = "|".join((rf"(?<![\d,]){number}(?![\d,]*\d)", *IN_WORDS.get(parameter.default, ())))
+    return re.search(rf"(?:{words})", text) is not None
+
+
 @pytest.mark.parametrize("rule_id", rule_ids())
-def test_every_threshold_says_where_it_comes_from(rule_id: str) -> None:
+def test_a_number_from_the_source_stands_in_an_indicator_that_the_rule_cites(rule_id: str) -> None:
+    texts = [library().indicators[i].text for i in library()[rule_id].indicators]
     for parameter in library()[rule_id].parameters.values():
         if parameter.basis == "source":
             assert parameter.note, f"{parameter.name}: a source without a note"
+            assert any(_says(text, parameter) for text in texts), f"{parameter.name}: no indicator cited says it"
 
 
 @pytest.mark.parametrize("rule_id", rule_ids())

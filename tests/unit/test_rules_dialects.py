@@ -18,8 +18,8 @@ from fintel.errors import RuleError
 from fintel.frames import POLARS
 from fintel.rules.checks import read_expressions
 from fintel.rules.expression import mention_column
+from fintel.rules.list_types import ValueList
 from fintel.rules.loader import load
-from fintel.rules.model import ValueList
 
 NUMBERS = ("amount amount_base party_age local_hour :max :share :low 0 1 3 0.1 50 2.5".split()) + [
     "extract(hour from booked_at)",

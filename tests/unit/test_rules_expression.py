@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from fintel.errors import Location, RuleError
 from fintel.rules.expression import mention_column, parse, parse_when
-from fintel.rules.model import KeywordList, Term, ValueList
+from fintel.rules.list_types import KeywordList, Term, ValueList
 from fintel.rules.scope import entry_columns
 
 COLUMNS = entry_columns()

@@ -13,7 +13,7 @@ from test_rules_loader import FILES, pack
 import fintel
 from fintel.bench.case_runs import run_library
 from fintel.bench.mutation import mutate
-from fintel.bench.scaffold import FORMS, OWN_INDICATOR, scaffold
+from fintel.bench.scaffold import FORMS, OWN_INDICATOR, alike, scaffold
 from fintel.bench.schemas import schemas, written_schemas
 from fintel.errors import RuleError
 from fintel.rules.checks import check
@@ -152,6 +152,26 @@ def test_a_scaffold_may_cite_the_catalogue(tmp_path: Path) -> None:
     library, diagnostics = load([packs_folder(), tmp_path])
     assert diagnostics == ()
     assert (library["mine/first"].indicators, library["mine/first"].typology) == ((indicator.id,), "HT-LABOUR")
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_second_scaffold_of_a_form_is_said_to_be_the_first(tmp_path: Path, form: str) -> None:
+    """``alike`` says what check would, and nothing once a number is changed."""
+    empty = load([])[0]
+    first = scaffold(tmp_path, "mine/first", form=form, library=empty)
+    assert alike(first, load([tmp_path])[0]) == []
+    second = scaffold(tmp_path, "mine/second", form=form, library=empty)
+    library, _ = load([tmp_path])
+    told = alike(second, library)
+    said = {d.message for d in check(library) if d.code == "R012"}
+    assert said == {f"'{rule}' has the very logic of '{other}'" for rule, other in told}
+    if form in ("keyword", "correlation"):  # these name a list and rules of their own
+        assert ("mine/second", "mine/first") not in told
+    else:
+        assert told == [("mine/second", "mine/first")]
+        rule = tmp_path / "mine/second.yaml"
+        rule.write_text(re.sub(r"(default: )(\d+)", lambda m: f"{m[1]}{int(m[2]) + 1}", rule.read_text(), count=1))
+        assert alike(second, load([tmp_path])[0]) == []
 
 
 def test_a_scaffold_touches_nothing(tmp_path: Path) -> None:

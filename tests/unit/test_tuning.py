@@ -22,7 +22,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from fintel.bench import review_sheet, rewriting
+from fintel.bench import review_sheet, rewriting, sheets
 from fintel.bench.boxes import alerted, boxes_of, count_alerts, stack
 from fintel.bench.intervals import SMALL, Share, by_group
 from fintel.bench.margins import BANDS, line, margins
@@ -418,7 +418,7 @@ def test_a_sheet_samples_both_sides_of_each_line_by_band(tuned: Tuned, library: 
     now = set(tuned.swept[0].alerted(0)["account_id"])
     strata: dict[tuple[str, str], int] = {}
     for row in rows:
-        assert (row["current_side"] == "above") == (review_sheet.as_given(row["account_id"]) in now)
+        assert (row["current_side"] == "above") == (sheets.as_given(row["account_id"]) in now)
         assert row["disposition"] == row["reviewer"] == row["note"] == ""
         if "current" in row["drawn_for"].split():
             place = (row["current_side"], row["current_band"])
@@ -455,11 +455,11 @@ def test_a_filled_in_sheet_comes_back_as_yields_and_judgements(tuned: Tuned, lib
 
 @given(st.text(st.characters(codec="utf-8"), max_size=30))
 def test_no_cell_begins_a_formula_and_every_text_comes_back(text: str) -> None:
-    cell = review_sheet.safe_cell(text)
+    cell = sheets.safe_cell(text)
     for piece in cell.split(";"):
         assert piece.lstrip(' "\t\n\u3000\xa0')[:1] not in tuple("=+-@|%\uff1d\uff0b\uff0d\uff20")
     kept = re.sub(r"[\x00-\x08\x0b-\x1f\x7f\u200e\u200f\u202a-\u202e\u2066-\u2069]", "", text)
-    assert review_sheet.as_given(cell) == kept
+    assert sheets.as_given(cell) == kept
 
 
 def test_a_sheet_that_was_damaged_is_refused_with_every_finding(
