@@ -95,10 +95,11 @@ def sniff(path: Path) -> Proposal:
         share = f"{len(chunk.bad)} of the first {chunk.rows_read} rows"
         doubts.append(f"{share} cannot be taken apart; the first is line {chunk.bad[0].source_row}")
     sample = chunk.frame.select(values.clean(pl.col(column_name(i)), ()) for i in columns)
-    contents = [inspect(sample[column_name(i)]) for i in columns]
+    lines = chunk.frame["source_row"]
+    contents = [inspect(sample[column_name(i)], lines, reader.header[i]) for i in columns]
     guesses = _assign(reader.header, contents)
     for guess in guesses:
-        if guess.target is None and guess.content.formats and not guess.content.whole:
+        if guess.target is None and guess.content.formats and not guess.content.numbers.digits:
             doubts.append(f"{guess.name!r} holds dates too and is not used")
         if guess.target is not None and guess.confidence < 0.7 and not guess.target.startswith("_"):
             doubts.append(f"{guess.name!r} is only perhaps {guess.target}")
@@ -232,9 +233,10 @@ def _by_content(target: str, content: Content) -> float:
     if target == "_time":
         return 1.0 if content.times and not content.formats else 0.0
     if target in ("place_latitude", "place_longitude"):
-        return 1.0 if content.number and not content.whole else 0.0
+        # A misfit would have its whole row refused: places are not worth that.
+        return 1.0 if content.number and not content.whole and content.numbers.misfits is None else 0.0
     if target in ("amount", "_debit", "_credit"):
-        return 1.0 if content.number and not (content.formats and content.whole) else 0.0
+        return 1.0 if content.number and not (content.formats and content.numbers.digits) else 0.0
     if target == "currency":
         return 1.0 if content.currency else 0.0
     if target in ("debtor_country", "creditor_country", "ip_country"):
@@ -245,20 +247,20 @@ def _by_content(target: str, content: Content) -> float:
         few = {w.lower() for w in content.words} <= {"0", "1", "true", "false", "yes", "no"}
         return 1.0 if few else 0.0
     if target == "merchant_category_code":
-        return 1.0 if content.whole and content.length == 4 else 0.0
+        return 1.0 if content.whole and content.numbers.misfits is None and content.length == 4 else 0.0
     if target in ("instrument", "channel"):
         return 0.9 if content.distinct <= 40 and not content.number and not dated else 0.0
     if target.endswith("name") or target in ("remittance_information", "relationship"):
         return 0.0 if content.number or dated or content.iban else 0.9
     decimals = content.number and not content.whole
-    return 0.0 if decimals or (bool(content.formats) and not content.whole) else 0.95
+    return 0.0 if decimals or (bool(content.formats) and not content.numbers.digits) else 0.95
 
 
 def _by_content_alone(target: str, content: Content) -> float:
     """Targets that can be told by values whatever the header says."""
     if not content.distinct or content.filled < 0.5:
         return 0.0
-    if target == "booked_at" and content.formats and not content.whole:
+    if target == "booked_at" and content.formats and not content.numbers.digits:
         return 0.4
     if target == "currency" and content.currency and content.length == 3:
         return 0.4

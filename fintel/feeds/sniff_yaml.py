@@ -10,12 +10,14 @@ from typing import Protocol
 
 from fintel.feeds import values
 from fintel.feeds.mapping import FileSpec
-from fintel.feeds.mapping_checks import swapped
 from fintel.feeds.sniff_content import Content
+from fintel.feeds.sniff_fit import Example
 from fintel.feeds.sniff_words import CHANNEL_WORDS, CREDIT_WORDS, DEBIT_WORDS, INSTRUMENT_WORDS
 
 #: A format that no date has: every row stays in quarantine until a person chooses.
 UNCHOSEN = "choose one: "
+#: Characters of a value that a doubt shows.
+_SHOWN = 40
 
 
 class Guessed(Protocol):
@@ -43,7 +45,7 @@ def write(
 ) -> tuple[str, list[str]]:
     """(mapping text, further doubts)."""
     by = {g.target: g for g in guesses if g.target is not None}
-    page = _Page(by, header)
+    page = _Page(by, header, "row" if spec.format == "parquet" else "line")
     page.times()
     page.amounts(spec)
     page.sides()
@@ -85,9 +87,10 @@ def _reading(spec: FileSpec, page: _Page) -> list[str]:
 class _Page:
     """Lines of the mapping in the making."""
 
-    def __init__(self, by: dict[str, Guessed], header: tuple[str, ...]) -> None:
+    def __init__(self, by: dict[str, Guessed], header: tuple[str, ...], row: str) -> None:
         self._by = by
         self._header = header
+        self._row = row
         self._moment = ""
         self.lines: list[str] = []
         self.doubts: list[str] = ["the time zone: UTC is taken"]
@@ -101,31 +104,70 @@ class _Page:
             self.doubts.append("no column of dates was found: no row will pass until one is mapped")
             self._put("booked_at", '{constant: "", format: "choose one: %Y-%m-%d"}')
             return
-        form, unsure = _format(date.content)
+        form, found = _format(date.content), date.content.dates
         clock = self._by.get("_time")
-        if unsure:
+        if found.rivals:
+            self._two_orders(date)
+            form = UNCHOSEN + " or ".join(found.rivals)
+        elif found.few is not None:
             self.doubts.append(
-                f"day or month first in {_quoted(date.name)}: every value fits {unsure[0]} and {unsure[1]}; "
-                "choose one in 'format', no row will pass until then"
+                f"{self._some(found.few)} in {_quoted(date.name)} tell that it is {form}, the others fit the other "
+                f"order of day and month too: {self._first(found.few)}"
             )
-            form = UNCHOSEN + " or ".join(unsure)
+        elif found.against is not None:
+            self.doubts.append(
+                f"{self._some(found.against)} in {_quoted(date.name)} fit the other order of day and month only, "
+                f"most fit {form}: {self._first(found.against)}"
+            )
+        misfits = found.misfits if date.content.formats else date.content.epoch_misfits
+        self._misfits(date, misfits, f"no dates from 1950 to 2100 in {' or '.join(found.rivals) or form}")
         if clock is not None and "%H" not in form and "%I" not in form and not form.startswith("epoch"):
             form += " " + clock.content.times[0]
             self._moment = f"join: [{self._ref(date)}, {self._ref(clock)}], format: {_quoted(form)}"
+            self._misfits(clock, clock.content.time_misfits, f"no times in {clock.content.times[0]}")
         else:
             self._moment = f"column: {self._ref(date)}, format: {_quoted(form)}"
         self._put("booked_at", f"{{{self._moment}}}", date)
+
+    def _two_orders(self, date: Guessed) -> None:
+        found = date.content.dates
+        why = f"every value fits {' and '.join(found.rivals)}"
+        if found.misfits is not None:
+            why = f"the values that are dates fit {' and '.join(found.rivals)}"
+        if found.against is not None:
+            other = next(f for f in found.rivals if f != found.formats[0])
+            why = f"{self._some(found.against)} fit {other} only, too many to take {found.formats[0]}"
+            why += f", {self._first(found.against)}"
+        self.doubts.append(
+            f"day or month first in {_quoted(date.name)}: {why}; choose one in 'format', no row will pass until then"
+        )
+
+    def _misfits(self, guess: Guessed, found: Example | None, what: str) -> None:
+        if found is not None:
+            self.doubts.append(
+                f"{self._some(found)} in {_quoted(guess.name)} are {what}: {self._first(found)}; "
+                "a row that cannot be read goes to quarantine"
+            )
+
+    def _some(self, found: Example) -> str:
+        return f"{found.count:,} of {found.total:,} values"
+
+    def _first(self, found: Example) -> str:
+        more = "…" if len(found.value) > _SHOWN else ""
+        return f"the first is {self._row} {found.line:,}, {_quoted(found.value[:_SHOWN])}{more}"
 
     def amounts(self, spec: FileSpec) -> None:
         """Amount, direction and currency."""
         amount, debit, credit, flag = (self._by.get(t) for t in ("amount", "_debit", "_credit", "_flag"))
         numbers = [g for g in (amount, debit, credit) if g is not None]
         for guess in numbers:
-            if guess.content.decimal_doubt:
-                why = "its only sign stands before three digits, or its signs differ"
+            signs = guess.content.numbers
+            if signs.doubt:
+                why = "its signs differ, or in nearly all values its only sign stands before three digits"
                 self.doubts.append(f"the decimal sign of {_quoted(guess.name)}: {why}")
-            if guess.content.decimal and (guess.content.decimal != "." or guess.content.thousands):
-                self.decimal, self.thousands = guess.content.decimal, guess.content.thousands
+            if signs.decimal and (signs.decimal != "." or signs.thousands):
+                self.decimal, self.thousands = signs.decimal, signs.thousands
+            self._misfits(guess, signs.misfits, f"no numbers with the decimal sign {_quoted(signs.decimal or '.')}")
         if amount is not None:
             parts = [f"column: {self._ref(amount)}"]
             if flag is not None:
@@ -135,7 +177,7 @@ class _Page:
                 parts.append(f"flag: {{column: {self._ref(flag)}, as_is: {_list(as_is)}, reverse: {_list(reverse)}}}")
                 if unknown := words - set(reverse) - set(as_is):
                     self.doubts.append(f"what {_list(sorted(unknown))} in {_quoted(flag.name)} mean")
-            if amount.content.negative:
+            if amount.content.numbers.negative:
                 parts.append("negative: reverse_sides")
                 self.doubts.append("negative amounts are taken as money going out")
             self._put("amount", f"{{{', '.join(parts)}}}", amount)
@@ -230,14 +272,9 @@ class _Page:
         return str(guess.position) if not guess.name or lower.count(guess.name.lower()) > 1 else _quoted(guess.name)
 
 
-def _format(content: Content) -> tuple[str, list[str]]:
-    """(the date format, or the two that cannot be told apart)."""
-    if not content.formats:
-        return content.epoch or "%Y-%m-%d", []
-    first = content.formats[0]
-    if swapped(first) != first and swapped(first) in content.formats:
-        return first, sorted([first, swapped(first)])
-    return first, []
+def _format(content: Content) -> str:
+    """The date format, or what is counted since 1970."""
+    return content.formats[0] if content.formats else content.epoch or "%Y-%m-%d"
 
 
 def _meaning(word: str, words: dict[str, str]) -> str | None:

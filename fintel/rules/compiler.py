@@ -13,7 +13,8 @@ from fintel.engine.conditions import Atom, Conditions, Flag, Formula, Junction
 from fintel.engine.partition import Measure as Window
 from fintel.engine.partition import Selection, Slice, Step
 from fintel.rules.expression import Clause, condition_expression, parse, parse_when, read_conditions
-from fintel.rules.model import AmountList, AnyList, Library, Measure, Parameter, Rule
+from fintel.rules.list_types import AmountList, AnyList
+from fintel.rules.model import Library, Measure, Parameter, Rule
 from fintel.rules.tree import Part, mention_column
 
 #: Columns that rule expressions may use, and their types.

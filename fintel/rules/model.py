@@ -11,12 +11,7 @@ from functools import cached_property
 
 from fintel.errors import Location
 from fintel.rules.lexer import canonical
-from fintel.rules.list_types import AmountList as AmountList
-from fintel.rules.list_types import AnyList as AnyList
-from fintel.rules.list_types import KeywordList as KeywordList
-from fintel.rules.list_types import PatternList as PatternList
-from fintel.rules.list_types import Term as Term
-from fintel.rules.list_types import ValueList
+from fintel.rules.list_types import AmountList, AnyList, KeywordList, PatternList, ValueList
 from fintel.rules.source import Span
 
 STATUSES = ("experimental", "test", "stable", "deprecated")

@@ -15,7 +15,8 @@ from fintel.features.entries import Tables, booked, entries
 from fintel.graph.entry_columns import with_graph
 from fintel.rules import keywords
 from fintel.rules.compiler import CompiledRule, Plan, compile_library
-from fintel.rules.model import KeywordList, Library, PatternList
+from fintel.rules.list_types import KeywordList, PatternList
+from fintel.rules.model import Library
 from fintel.rules.patterns import match_patterns
 
 #: Where the texts of a column of entries stand, if not in a column of that name.

@@ -11,7 +11,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from fintel.rules.keywords import match, normalise, terms, unmatchable
-from fintel.rules.model import KeywordList, Term
+from fintel.rules.list_types import KeywordList, Term
 
 WORDS = "school fees tuition hospital bill cp show baby sister rent wage visa passport".split()
 words = st.sampled_from(WORDS)

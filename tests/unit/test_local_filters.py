@@ -19,7 +19,7 @@ from fintel.domain.schema import ALERTS, REASONS
 from fintel.errors import Diagnostic
 from fintel.feeds import mapping_loader
 from fintel.models.learned import Learned
-from fintel.pipeline import canonical_tables, current_rules, detect, ingest
+from fintel.pipeline import current_rules, detect, ingest
 from fintel.ranking import mark_suppressed, rank, unsuppressed
 from fintel.rules.loader import load
 from fintel.rules.local_filters import LONGEST, LocalFilters, Suppression, read_local_filters
@@ -37,20 +37,6 @@ RULES = ("osec/low-value-sends-few-recipients", "osec/several-sends-in-a-day", "
 @pytest.fixture(scope="module")
 def library() -> Library:
     return load()[0]
-
-
-@pytest.fixture(scope="module")
-def lake(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    home = tmp_path_factory.mktemp("local") / "lake"
-    with Lake.create_or_open(home) as store:
-        ingest(store, ROOT / "data" / "synthetic", mapping_loader.load("fintel"), Settings(lake=home))
-    return home
-
-
-@pytest.fixture(scope="module")
-def tables(lake: Path) -> dict[str, pl.LazyFrame]:
-    with Lake.open(lake) as store:
-        return {name: frame.collect().lazy() for name, frame in canonical_tables(store).items()}
 
 
 @pytest.fixture(scope="module")

@@ -97,14 +97,6 @@ def read_pack(folder: Path) -> tuple[Library, Rule]:
     return library, library["mine/many-payers"]
 
 
-@pytest.fixture(scope="module")
-def lake(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    home = tmp_path_factory.mktemp("promotion") / "lake"
-    with Lake.create_or_open(home) as store:
-        ingest(store, ROOT / "data" / "synthetic", mapping_loader.load("fintel"), Settings(lake=home))
-    return home
-
-
 def evidence(rule: Rule, library: Library, **changes: object) -> Evidence:
     given: dict[str, object] = {
         "rests_on": rests_on(library, rule.id), "outcome": "evaluated", "days": 90.0, "own_accounts": 10_000,

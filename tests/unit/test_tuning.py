@@ -36,7 +36,7 @@ from fintel.config import Settings
 from fintel.errors import RuleError
 from fintel.feeds import mapping_loader
 from fintel.models.verdicts import verdicts
-from fintel.pipeline import canonical_tables, ingest
+from fintel.pipeline import ingest
 from fintel.rules.expression import parse_when
 from fintel.rules.loader import load, packs_folder
 from fintel.rules.model import Library
@@ -76,21 +76,6 @@ when: payers >= :min_payers and (sent >= :share * received or payers > :many)
 reason: "{payers} payers"
 falsepositives: [A shop]
 """
-
-
-@pytest.fixture(scope="module")
-def lake(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    home = tmp_path_factory.mktemp("tuning") / "lake"
-    with Lake.create_or_open(home) as store:
-        ingest(store, ROOT / "data" / "synthetic", mapping_loader.load("fintel"), Settings(lake=home))
-    return home
-
-
-@pytest.fixture(scope="module")
-def tables(lake: Path) -> dict[str, pl.LazyFrame]:
-    with Lake.open(lake) as store:
-        found = canonical_tables(store)
-        return {name: frame.collect().lazy() for name, frame in found.items()}
 
 
 @pytest.fixture(scope="module")
