@@ -27,6 +27,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -130,7 +131,9 @@ def _schemes(rows: pl.DataFrame) -> list[Attempt]:
     found = []
     for (number, typology), part in rows.group_by("scheme", "typology", maintain_order=True):
         part = part.filter(pl.col(columns[0]) != pl.col(columns[1])).sort("booked_at", "transaction_id")
-        found.append(Attempt(str(number), str(typology), frozenset(part["row"]), tuple(part.select(columns).iter_rows())))
+        found.append(
+            Attempt(str(number), str(typology), frozenset(part["row"]), tuple(part.select(columns).iter_rows()))
+        )
     return found
 
 
@@ -142,9 +145,10 @@ def instances(net: Network, kind: str, options: Options) -> list[frozenset[int]]
 
 def alone(net: Network, rows: frozenset[int]) -> Network:
     """The network of only these payments."""
-    at = [i for i, row in enumerate(net.row.tolist()) if row in rows] if len(rows) > 64 else None
-    chosen = at if at is not None else pl.Series(net.row).is_in(list(rows)).arg_true().to_numpy()
-    return Network(net.source[chosen], net.target[chosen], net.time[chosen], net.amount[chosen], net.row[chosen], net.nodes)
+    chosen = np.flatnonzero(np.isin(net.row, list(rows)))
+    return Network(
+        net.source[chosen], net.target[chosen], net.time[chosen], net.amount[chosen], net.row[chosen], net.nodes
+    )
 
 
 def attempts_told(net: Network, attempts: list[Attempt]) -> list[dict[str, Any]]:
@@ -159,16 +163,21 @@ def attempts_told(net: Network, attempts: list[Attempt]) -> list[dict[str, Any]]
         counts: Counter[str] = Counter()
         why: Counter[str] = Counter()
         for one in mine:
-            defined = any(one.rows <= found for found in instances(alone(net, one.rows), kind, options)) if one.rows else False
-            whole = bool(one.rows) and any(one.rows <= found for found in seen)
+            defined = (
+                any(one.rows <= found for found in instances(alone(net, one.rows), kind, options))
+                if one.rows
+                else False
+            )
+            whole = len(one.rows) > 1 and any(one.rows <= found for found in seen)
             counts["defined"] += defined
             counts["whole"] += whole
-            counts["parts"] += not whole and bool(one.rows) and one.rows <= parts
+            counts["defined_and_whole"] += defined and whole
+            counts["parts"] += not whole and len(one.rows) > 1 and one.rows <= parts
             counts["chains"] += not whole and len(one.rows) > 1 and one.rows <= of_chains
             if not whole:
                 why[_mixed(kind) if defined else undefined(one)] += 1
         told.append(
-            {"typology": typology, "kind": kind, "attempts": len(mine), **{k: counts[k] for k in ("defined", "whole", "parts", "chains")},
+            {"typology": typology, "kind": kind, "attempts": len(mine), **{k: counts[k] for k in ("defined", "defined_and_whole", "whole", "parts", "chains")},
              "why": dict(why.most_common())}
         )  # fmt: skip
     return told
@@ -189,8 +198,14 @@ def undefined(one: Attempt) -> str:
     if one.typology in ("STACK", "BIPARTITE"):
         if max([*payers.values(), *payees.values()]) == 1:
             between = set(payers) & set(payees)
-            return "payments of strangers, no account in common" if not between else "chains of two payments side by side, no account in common"
+            return (
+                "payments of strangers, no account in common"
+                if not between
+                else "chains of two payments side by side, no account in common"
+            )
         return "fewer than two payers that share two mids"
+    if one.typology == "SCATTER-GATHER" and one.edges[0][0] == one.edges[-1][1]:
+        return "payer and payee are one account: round trips"
     if one.typology == "SCATTER-GATHER" and len(set(payers) & set(payees)) < 2:
         return "one mid: a chain of two payments"
     if one.typology == "GATHER-SCATTER" and min(max(payers.values()), max(payees.values())) < 2:
@@ -205,7 +220,9 @@ def alerts_told(run: str, folder: Path) -> list[dict[str, Any]]:
         tables = read("amlsim", source, Path(scratch), rates=False)
     alerts = pl.read_parquet(source / "alert_transactions.parquet")
     members = alerts.select(
-        scheme=pl.col("alert_id").cast(pl.String), typology="alert_type", transaction_id=pl.format("amlsim:{}", "tran_id")
+        scheme=pl.col("alert_id").cast(pl.String),
+        typology="alert_type",
+        transaction_id=pl.format("amlsim:{}", "tran_id"),
     )
     rows = tables["transactions"].with_row_index("row").collect()
     schemes = _schemes(members.join(rows, on="transaction_id"))
@@ -245,16 +262,23 @@ def recall(net: Network, schemes: list[Attempt], kind: str, options: Options) ->
     for number, mine in enumerate(rows):
         for row in mine:
             by_row[row].add(number)
-    planted = whole = 0
+    planted = whole = parts = 0
+    anchor = np.repeat(told.instances["account_id"].to_numpy(), told.instances["payments"].to_numpy()) if rows else []
+    by_anchor: dict[str, set[int]] = defaultdict(set)
+    for name, row in zip(anchor, told.edges["row"].to_list(), strict=True):
+        by_anchor[name].add(row)
     for one in schemes:
         for mine in instances(alone(net, one.rows), kind, options) if len(one.rows) > 1 else []:
             planted += 1
-            whole += bool(set.intersection(*(by_row[row] for row in mine)))
+            in_one = bool(set.intersection(*(by_row[row] for row in mine)))
+            whole += in_one
+            parts += in_one or any(mine <= held for held in by_anchor.values())
     chosen = KINDS[kind]
     window = options.get("within", chosen.within)
     return {
         "kind": kind, "within_hours": window / timedelta(hours=1), "at_least": options.get("at_least", chosen.at_least),
-        "schemes": len(schemes), "planted_instances": planted, "found": whole, "payments": len(net),
+        "schemes": len(schemes), "planted_instances": planted, "found": whole,
+        "found_of_one_account": parts, "payments": len(net),
         "instances": len(rows), "skipped_accounts": told.skipped["account_id"].n_unique(), "seconds": seconds,
     }  # fmt: skip
 

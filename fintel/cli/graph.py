@@ -81,6 +81,9 @@ def motifs(
     ] = 0.0,
     hops: Annotated[int, typer.Option(min=2, max=64, help="Payments of a cycle at most.")] = 10,
     limit: Annotated[int, typer.Option(min=1, help="Motifs of a kind to tell, the strongest first.")] = 20,
+    cap: Annotated[
+        int, typer.Option(min=2, help="An account with more payments (fans: counterparties) in a window is a hub: skipped.")
+    ] = 512,
     payments: Annotated[bool, typer.Option("--payments", "-p", help="Show the payments of each motif too.")] = False,
     by: Nodes = "account",
     config: ConfigFile = None,
@@ -115,7 +118,8 @@ def motifs(
                 show("motifs", done, len(kinds))
                 found[name] = find(
                     net, name, accounts=account or None, since=first, until=last, within=window, tolerance=tolerance,
-                    fee=fee, hops=hops, at_least=at_least, limit=limit, tables=tables,
+                    fee=fee, hops=hops, at_least=at_least, limit=limit, cap=cap,
+                    tables=tables,
                 )  # fmt: skip
         _unknown(account, net.nodes)
         if as_json:

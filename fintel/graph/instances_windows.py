@@ -12,7 +12,8 @@ then the earliest. What *strong* means:
 * ``FUNNEL``: places of payments in other than the place out, where ``ONE_PLACE`` of the payments out, counted from the first in, are.
 * ``MEETING``: mids that were paid before they paid (and, with an amount rule, passed the amount on).
 
-A window of more than ``cap`` payments is a hub's and is not looked at (fans: of more than ``cap`` counterparties); it is told as skipped.
+**Hubs.** A group that ever has more than ``cap`` payments in a window (fans: counterparties) is a hub's, and is not
+searched: slices of its traffic would be no patterns. It is told as skipped.
 """
 
 from __future__ import annotations
@@ -64,14 +65,14 @@ def strongest(
 ) -> Found:
     """The strongest windows of each group as instances; ``anchors`` (groups,): node of each.
 
-    ``skipped``: the anchors of windows that were not looked at, once a payment.
+    ``skipped``: the anchors of groups that are hubs'.
     """
     codes = int(found.code.max(initial=-1)) + 1
     chosen = _strongest(kind, *found, codes, within, at_least, cap, low, high)
     group, start, item, hop, retention, score, hubs = chosen
     return Found(
         anchors[group], start, found.edge[item], hop, retention, score,
-        [("hub: more in a window than the cap", anchors[hubs])] if hubs.size else [],
+        [("hub: more in one window than the cap", anchors[hubs])] if hubs.size else [],
     )  # fmt: skip
 
 
@@ -314,9 +315,10 @@ def _strongest(
             best, at, to, split, hub = _best(
                 kind, time, amount, side, code, begin, end, within, cap, low, high, counts, before, used
             )
-            if hub and begin == group_start[g] and end == group_start[g + 1]:
+            if hub:
                 hubs = pushed(hubs, skipped, g)
                 skipped += 1
+                continue
             if best < at_least or at < 0:
                 continue
             while kind == FUNNEL and side[at] == OUT:

@@ -25,7 +25,7 @@ svg.around .pay{fill:none}svg.around .halo{stroke:var(--paper);stroke-width:3;pa
 @media (prefers-color-scheme:dark){svg.around{--ink:#e8ecf1;--soft:#9aa7b4;--line:#3a444f;--paper:#14181d}}
 """
 _EARLY, _LATE = (45, 105, 190), (225, 110, 20)
-_COLUMN, _ROW, _MARGIN = 250, 62, 90
+_COLUMN, _ROW, _MARGIN = 250, 62, 120
 
 
 @dataclass(frozen=True, slots=True)
