@@ -23,12 +23,13 @@ from typing import Any
 from graph_page import page
 from graph_populations import SHAPES, drawn, synthetic
 from population import say
-from processes import Outcome, run
+from processes import run
 
 HERE = Path(__file__).resolve().parent
 OURS = HERE / "graph_contenders.py"
 YARDSTICK = HERE / "graph_yardstick.py"
-KINDS = ("paper", "lean")
+#: Configurations of the yardstick; ``-1`` on one thread, whose processor seconds are hardly touched by what else runs.
+KINDS = ("paper", "lean", "paper-1", "lean-1")
 NETWORKS = (*SHAPES, "synth")
 #: What is measured on each network of ``--payments``.
 TASKS = ("families", "full", "full-singles", "full-parts", "risk", "communities")
@@ -44,9 +45,10 @@ def main() -> None:
     parser.add_argument("--networks", default=",".join(NETWORKS), help=f"of {', '.join(NETWORKS)}")
     parser.add_argument("--tasks", default=",".join(TASKS), help=f"of {', '.join(TASKS)}")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--folder", type=Path, help="keep networks here; default: a folder that goes at the end")
+    parser.add_argument("--folder", type=Path, help="keep networks and outcomes here, and take them from here")
     parser.add_argument("--yardstick", help="an interpreter that has snapml and numpy")
     parser.add_argument("--yardstick-threads", type=int, default=2)
+    parser.add_argument("--kinds", default=",".join(KINDS), help=f"of the yardstick: of {', '.join(KINDS)}")
     parser.add_argument("--calm", type=float, help="wait before each contender until the load is below this")
     parser.add_argument("--timeout", type=float, default=900, help="seconds after which a contender is ended")
     parser.add_argument("--save", type=Path, nargs="?", const=HERE / "results" / "graph.json", help="write JSON")
@@ -82,17 +84,21 @@ def _measured(given: argparse.Namespace, folder: Path) -> dict[str, Any]:
         "yardstick": bool(given.yardstick), "yardstick_threads": given.yardstick_threads, "networks": {},
     }  # fmt: skip
     wanted = [task for task in TASKS if task in given.tasks.split(",")]
+    kinds = tuple(kind for kind in KINDS if kind in given.kinds.split(","))
     for name in given.networks.split(","):
         seconds: dict[str, float] = {}
         if name == "synth":
             file, seconds = synthetic(folder, given.payments, given.seed)
         else:
             file = drawn(folder, name, given.payments, given.seed)
-        found["networks"][name] = {"seconds": seconds, "outcomes": _all(given, file, wanted, KINDS)}
+        found["networks"][name] = {"seconds": seconds, "outcomes": _all(given, file, wanted, kinds)}
     if given.largest:
         file = drawn(folder, "even", given.largest, given.seed)
         tasks = [task for task in wanted if task in ("families", "full", "full-parts", "risk", "communities")]
-        found["networks"]["largest"] = {"seconds": {}, "outcomes": _all(given, file, tasks, KINDS[:1])}
+        found["networks"]["largest"] = {
+            "seconds": {},
+            "outcomes": _all(given, file, tasks, tuple(kind for kind in kinds if kind == "paper")),
+        }
     sizes = sorted({round(float(times) * given.payments) for times in given.growth.split(",") if times})
     found["growth"] = {}
     for size in sizes:
@@ -106,23 +112,31 @@ def _measured(given: argparse.Namespace, folder: Path) -> dict[str, Any]:
 
 
 def _all(given: argparse.Namespace, file: Path, tasks: list[str], kinds: tuple[str, ...]) -> dict[str, Any]:
-    outcomes: dict[str, Outcome] = {}
+    outcomes: dict[str, Any] = {}
     for task in tasks:
         outcomes[task] = _one(given, task, OURS, [task, "--population", str(file)])
     for kind in kinds if given.yardstick else ():
+        alone = kind.endswith("-1")
         arguments = [
-            kind, "--python", given.yardstick, "--population", str(file), "--threads", str(given.yardstick_threads),
-            *(("--singles", "2000") if kind == "lean" else ()),
+            kind.removesuffix("-1"), "--python", given.yardstick, "--population", str(file),
+            "--threads", "1" if alone else str(given.yardstick_threads), *(("--singles", "2000") if alone else ()),
         ]  # fmt: skip
-        outcomes[kind] = _one(given, f"yardstick, {kind}", YARDSTICK, arguments)
-    return {name: outcome.as_dict() for name, outcome in outcomes.items()}
+        outcomes[kind] = _one(given, kind, YARDSTICK, arguments)
+    return outcomes
 
 
-def _one(given: argparse.Namespace, name: str, script: Path, arguments: list[str]) -> Outcome:
+def _one(given: argparse.Namespace, name: str, script: Path, arguments: list[str]) -> dict[str, Any]:
+    file = Path(arguments[arguments.index("--population") + 1])
+    kept = file.with_name(f"{file.stem}-{name}.json")
+    if kept.is_file():
+        known: dict[str, Any] = json.loads(kept.read_text(encoding="utf-8"))
+        return known
     while given.calm is not None and os.getloadavg()[0] >= given.calm:
         time.sleep(_STEP)
-    say(f"{name}, {Path(arguments[arguments.index('--population') + 1]).stem}")
-    return run(name, script, arguments, given.timeout)
+    say(f"{name}, {file.stem}")
+    outcome = run(name, script, arguments, given.timeout).as_dict() | {"load_after": round(os.getloadavg()[0], 1)}
+    kept.write_text(json.dumps(outcome), encoding="utf-8")
+    return outcome
 
 
 if __name__ == "__main__":

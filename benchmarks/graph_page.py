@@ -19,11 +19,16 @@ _WHAT = {
     "full": "fintel, everything, three windows",
     "paper": "yardstick, as its authors describe it",
     "lean": "yardstick, the same figures only",
+    "paper-1": "yardstick, as its authors describe it, one thread",
+    "lean-1": "yardstick, the same figures only, one thread",
 }
 _LEAST = {"even": 10, "dense": 10, "hub": 35}
 _BATCHES = ["network", "contender", "payments", "seconds", "CPU s", "payments a second", "columns", "cut short",
             "peak MB", "load"]  # fmt: skip
-_RATIOS = ["network", "as its authors describe it", "the same figures only", "to reach"]
+_RATIOS = ["network", "seconds, as its authors describe it", "seconds, the same figures only",
+           "CPU seconds, as its authors describe it, one thread", "CPU seconds, the same figures only, one thread",
+           "to reach"]  # fmt: skip
+YARDSTICKS = ("paper", "lean", "paper-1", "lean-1")
 _GROWTH = ["payments", "families, seconds", "µs a payment", "everything, seconds", "µs a payment", "peak MB"]
 _SINGLES = ["network", "contender", "p50 µs", "p99 µs", "p99.9 µs", "128 at once: p50, p99 ms", "unequal to batch"]
 _FLOWS = ["network", "payments", "risk, both directions", "hops and nearest seeds", "split of ten accounts",
@@ -75,22 +80,32 @@ def _known(networks: Found, task: str) -> list[str]:
 def _batches(networks: Found) -> list[list[str]]:
     rows = []
     for name, network in networks.items():
-        for task in ("families", "full", "paper", "lean"):
+        for task in ("families", "full", *YARDSTICKS):
             outcome = network["outcomes"].get(task)
             if outcome is None:
                 continue
             facts = outcome["facts"]
             if outcome["ended"]:
                 rows.append([_NAMES[name], _WHAT[task], "", outcome["ended"], "", "", "", "", f"{outcome['peak_mb']:,}",
-                             f"{outcome['load']:.1f}"])  # fmt: skip
+                             _load(outcome)])  # fmt: skip
                 continue
             cut = f"{facts['truncated'] / facts['payments']:.1%}" if "truncated" in facts else ""
             rows.append([
                 _NAMES[name], _WHAT[task], f"{facts['payments']:,}", f"{outcome['seconds']['features']:.2f}",
                 f"{facts['processor'] if task in ('paper', 'lean') else facts['processor']['features']:.2f}",
-                f"{_rate(outcome):,.0f}", str(facts["columns"]), cut, f"{facts['peak_mb']:,}", f"{outcome['load']:.1f}",
+                f"{_rate(outcome):,.0f}", str(facts["columns"]), cut, f"{facts['peak_mb']:,}", _load(outcome),
             ])  # fmt: skip
     return rows
+
+
+def _load(outcome: Found) -> str:
+    return f"{outcome['load']:.1f}–{outcome.get('load_after', outcome['load']):.1f}"
+
+
+def _used(outcome: Found) -> float:
+    """Processor seconds a payment."""
+    used = outcome["facts"]["processor"]
+    return float((used if isinstance(used, float) else used["features"]) / outcome["facts"]["payments"])
 
 
 def _rate(outcome: Found) -> float:
@@ -101,7 +116,7 @@ def _ratio(network: Found, kind: str) -> float | None:
     ours, theirs = (network["outcomes"].get(task) for task in ("families", kind))
     if not ours or not theirs or theirs["ended"]:
         return None
-    return _rate(ours) / _rate(theirs)
+    return _used(theirs) / _used(ours) if kind.endswith("-1") else _rate(ours) / _rate(theirs)
 
 
 def _ratios(networks: Found) -> list[list[str]]:
@@ -109,7 +124,7 @@ def _ratios(networks: Found) -> list[list[str]]:
         return "" if ratio is None else f"{ratio:.1f}"
 
     return [
-        [_NAMES[name], told(_ratio(network, "paper")), told(_ratio(network, "lean")), str(_LEAST.get(name, ""))]
+        [_NAMES[name], *(told(_ratio(network, kind)) for kind in YARDSTICKS), str(_LEAST.get(name, ""))]
         for name, network in networks.items()
     ]
 
@@ -130,7 +145,7 @@ def _growth(growth: Found) -> list[list[str]]:
 def _singles(networks: Found) -> list[list[str]]:
     rows = []
     for name, network in networks.items():
-        ours, theirs = (network["outcomes"].get(task) for task in ("full-singles", "lean"))
+        ours, theirs = (network["outcomes"].get(task) for task in ("full-singles", "lean-1"))
         if ours:
             f = ours["facts"]
             took, by = f["one_at_a_time_us"], f["by_128_ms"]
@@ -139,7 +154,7 @@ def _singles(networks: Found) -> list[list[str]]:
                          f"{by['p50']:.2f}, {by['p99']:.2f}", unequal])  # fmt: skip
         if theirs and "one_at_a_time_us" in theirs["facts"]:
             took = theirs["facts"]["one_at_a_time_us"]
-            rows.append([_NAMES[name], _WHAT["lean"], f"{took['p50']:.1f}", f"{took['p99']:.1f}", "", "", ""])
+            rows.append([_NAMES[name], _WHAT["lean-1"], f"{took['p50']:.1f}", f"{took['p99']:.1f}", "", "", ""])
     return rows
 
 
@@ -185,7 +200,7 @@ def _targets(found: Found) -> Iterable[Sequence[str]]:
         yield told(f"everything, {one['facts']['payments']:,} payments: 45 s", f"{seconds:.1f} s", seconds <= 45)
         yield told("the same in 4 GB", f"{peak:,} MB", peak <= 4_000)
     for name, least in _LEAST.items():
-        for kind in ("paper", "lean"):
+        for kind in YARDSTICKS:
             if name in networks and (ratio := _ratio(networks[name], kind)) is not None:
                 yield told(f"{_NAMES[name]}: {least} × the {_WHAT[kind]}", f"{ratio:.1f}", ratio >= least)
     for name in ("even", "hub", "dense", "synth"):
