@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import polars as pl
 from population import PERS
 
-from fintel.domain.schema import ENTRIES
+from fintel.domain.schema import SEEN_ENTRIES
 from fintel.engine.partition import Measure as Window
 from fintel.rules import loader
 from fintel.rules.compiler import COLUMNS, Plan, compile_library, lists_in_base
@@ -109,4 +109,4 @@ def _sql(text: str, part: str, rule: Rule, parameters: Mapping[str, float], libr
 
 def is_number(column: str) -> bool:
     """Whether a column of entries is money or an integer."""
-    return column != "*" and str(ENTRIES[column].type) in ("money", "int")
+    return column != "*" and str(SEEN_ENTRIES[column].type) in ("money", "int")

@@ -11,6 +11,7 @@ import polars as pl
 
 from fintel.config import Settings
 from fintel.features.entries import entries
+from fintel.graph.entry_columns import with_graph
 from fintel.feeds import mapping_loader
 from fintel.feeds.synthetic import generate
 from fintel.pipeline import canonical_tables, ingest, load_library
@@ -86,7 +87,9 @@ def entries_file(store: Path, sampled: int) -> Path:
         tables = canonical_tables(opened)
         tables["transactions"] = tables["transactions"].with_row_index("row")
         library, _ = load_library(Settings(lake=store))
-        rows = with_mentions(entries(tables, row="row").drop("entry_id"), tables, library)
+        plain = {**tables, "transactions": tables["transactions"].drop("row")}
+        seen = with_graph(entries(tables, row="row"), plain, compile_library(library, base_currency="USD").columns)
+        rows = with_mentions(seen.drop("entry_id"), tables, library)
         for per in PERS:
             chosen = (pl.col(per[0]).hash(seed=7) % sampled == 0) & pl.all_horizontal(
                 pl.col(c).is_not_null() for c in per

@@ -24,7 +24,9 @@ from processes import Outcome, run
 
 from fintel.config import Settings
 from fintel.features.entries import entries
+from fintel.graph.entry_columns import with_graph
 from fintel.pipeline import canonical_tables, load_library
+from fintel.rules.compiler import compile_library
 from fintel.store.lake import Lake
 
 HERE = Path(__file__).resolve().parent
@@ -70,12 +72,14 @@ def _all(given: argparse.Namespace, folder: Path, wanted: list[str]) -> dict[str
 
 
 def entries_with_mentions(store: Path, target: Path) -> None:
-    """Entries of a lake as Parquet, with a boolean column for each text column and list that a rule asks about."""
+    """Entries of a lake as Parquet, with the graph columns that rules read, and a boolean column for each text column and list that a rule asks about."""
     say("writing its entries as Parquet")
     with Lake.open(store) as opened:
         tables = canonical_tables(opened)
         library, _ = load_library(Settings(lake=store))
-        rows = with_mentions(entries(tables), tables, library)
+        numbered = {**tables, "transactions": tables["transactions"].with_row_index("row")}
+        seen = with_graph(entries(numbered, row="row"), tables, compile_library(library, base_currency="USD").columns)
+        rows = with_mentions(seen.drop("row"), tables, library)
         rows.sink_parquet(target)
 
 

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from fintel.cli.console import errors_explained, print_json, print_table, progress, say
 from fintel.cli.options import AsJson, ConfigFile, LakeFolder, settings_of
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from fintel.config import Settings
 
 Format = Literal["parquet", "csv"]
 
@@ -104,13 +110,16 @@ def sql(
     [dim]fintel sql "select rule_id, count(*) from episodes group by 1 order by 2 desc"[/]
 
     [dim]fintel sql "describe entries"[/]
+
+    What the graph says of entries is the table entry_graph; it is computed when a query names it.
     """
     with errors_explained():
         from fintel.features.entries import ENTRIES_SQL
         from fintel.store.sql import connect
 
         settings = settings_of(config, lake)
-        with connect(settings.lake, views={"entries": ENTRIES_SQL}) as session:
+        frames = _graph(settings) if re.search(r"\bentry_graph\b", query, re.IGNORECASE) else {}
+        with connect(settings.lake, views={"entries": ENTRIES_SQL}, frames=frames) as session:
             found = session.query(query, limit=limit + 1)
         rows = found.head(limit)
         if as_json:
@@ -120,6 +129,16 @@ def sql(
             print_table(None, rows.columns, rows.iter_rows(), right=numbers)
         if found.height > limit:
             say(f"only the first {limit} rows; --limit shows more")
+
+
+def _graph(settings: Settings) -> dict[str, pl.DataFrame]:
+    """What the network of payments says of each entry: computed when a query asks for it, and never stored."""
+    from fintel.graph.entry_columns import entry_graph
+    from fintel.pipeline import canonical_tables
+    from fintel.store.lake import Lake
+
+    with Lake.open(settings.lake) as opened:
+        return {"entry_graph": entry_graph(canonical_tables(opened)).collect()}
 
 
 def register(app: typer.Typer) -> None:

@@ -6,6 +6,7 @@ from fintel.domain.schema import (
     BOOKKEEPING,
     CANONICAL,
     ENTRIES,
+    ENTRY_GRAPH,
     PROVENANCE,
     RUN_TABLES,
     RUNS,
@@ -19,8 +20,9 @@ _GROUPS: tuple[tuple[str, str, tuple[Table, ...]], ...] = (
     (
         "Entries",
         "What windows and rules look at, computed and never stored. A run as of a moment sees payments, returns, "
-        "identifiers (`first_seen`) and intelligence (`received_on`) up to then only. `fintel sql` has it as a view.",
-        (ENTRIES,),
+        "identifiers (`first_seen`) and intelligence (`received_on`) up to then only. `fintel sql` has both as tables; "
+        "`entry_graph` is computed when a query names it.",
+        (ENTRIES, ENTRY_GRAPH),
     ),
     ("Runs", "What one detection writes, frozen with its manifest.", (*RUN_TABLES, RUNS)),
     ("Bookkeeping", "What was read, and what was refused.", BOOKKEEPING),
@@ -41,6 +43,22 @@ How entries are worked out:
   that country; a city without its country is not guessed. Distances are great circles.
 - `counterparty_is_own` is empty where the holder of either account is not known.
 """
+_GRAPH_NOTES = """
+How they are worked out (`docs/adr/0003-graph.md` says why so):
+
+- Rules name them like columns of `entries`; they are computed only if a rule that runs names one, and only the
+  families that it needs (`fintel/graph/entry_columns.py`; windows and tolerances: `fintel/graph/layout.py`).
+- A payment has two ends: of an entry that goes out the account is the payer, of one that comes in the payee. *Own*
+  is the account, *the other side* the counterparty. An end without an account goes by its name.
+- Every column is empty where a payment has no other side (cash), or goes from an account to itself: a rule that reads
+  one then says that it cannot tell. Columns that compare amounts are empty without an amount in the base currency.
+- All look back from the entry, at payments before it in order of time and at itself. `ring_*` and `same_ring` look at
+  identifiers as known at the moment of the run, as `shared_*` does, and not at addresses, which households share.
+- At hubs and in dense places searches are bounded (512 latest neighbours, 2,000 steps for cycles): there a number may
+  be lower than the truth, never higher.
+- Risk from seeds is no column: what is known of an account today was not known at an entry of last year.
+"""
+_NOTES = {ENTRIES.name: _ENTRIES_NOTES, ENTRY_GRAPH.name: _GRAPH_NOTES}
 
 
 def tables_page() -> str:
@@ -61,8 +79,7 @@ def tables_page() -> str:
             lines += ["", f"### {table.name}", "", f"{table.doc} No two rows have the same {keys}.", ""]
             lines += ["| column | type | what | |", "|---|---|---|---|"]
             lines += [_line(c) for c in table.columns if c not in PROVENANCE]
-            if table is ENTRIES:
-                lines += _ENTRIES_NOTES.rstrip().splitlines()
+            lines += _NOTES.get(table.name, "").rstrip().splitlines()
     return "\n".join(lines) + "\n"
 
 

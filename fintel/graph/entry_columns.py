@@ -113,7 +113,9 @@ def with_graph(
         payments = _payments(tables, told, as_of)
         out = pl.col("direction") == "out"
         sided = [
-            pl.when(out).then(f"{name} out").otherwise(f"{name} in").alias(name) for name in told if not _of_payment(name)
+            pl.when(out).then(f"{name} out").otherwise(f"{name} in").alias(name)
+            for name in told
+            if not _of_payment(name)
         ]
         seen = seen.join(payments.lazy(), on="row", how="left", maintain_order="left").with_columns(sided)
         seen = seen.drop([f"{name} {way}" for name in told if not _of_payment(name) for way in ("out", "in")])

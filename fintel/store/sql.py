@@ -140,6 +140,7 @@ def connect(
     lake: Path | Lake,
     *,
     views: Mapping[str, str] | None = None,
+    frames: Mapping[str, pl.DataFrame] | None = None,
     memory_limit: str = "2GB",
     threads: int | None = None,
 ) -> Session:
@@ -149,6 +150,7 @@ def connect(
     ----------
     lake: folder of a lake, or one that is open (it must stay open as long as the session).
     views: further views, name to SELECT, made in order over those of the lake.
+    frames: further tables by name, held in memory.
     memory_limit: DuckDB's memory; what does not fit goes to a folder inside the lake.
     threads: of DuckDB, all cores if None.
 
@@ -160,7 +162,7 @@ def connect(
     source = own or lake
     assert isinstance(source, Lake)
     try:
-        connection = _opened(source, dict(views or {}), memory_limit, threads)
+        connection = _opened(source, dict(views or {}), frames or {}, memory_limit, threads)
     except BaseException:
         if own:
             own.close()
@@ -168,7 +170,13 @@ def connect(
     return Session(connection, own)
 
 
-def _opened(lake: Lake, views: Mapping[str, str], memory_limit: str, threads: int | None) -> duckdb.DuckDBPyConnection:
+def _opened(
+    lake: Lake,
+    views: Mapping[str, str],
+    frames: Mapping[str, pl.DataFrame],
+    memory_limit: str,
+    threads: int | None,
+) -> duckdb.DuckDBPyConnection:
     config = {**SAFE_CONFIG, "memory_limit": memory_limit, "temp_directory": str(lake.path / SPILL)}
     if threads is not None:
         config["threads"] = threads
@@ -183,6 +191,8 @@ def _opened(lake: Lake, views: Mapping[str, str], memory_limit: str, threads: in
             allowed += _view_files(connection, table, lake.files(table.name))
         for table in (FEEDS, RUNS):
             _view_rows(connection, table, lake.scan(table.name).collect())
+        for name, frame in frames.items():
+            connection.register(name, frame)
         for name, sql in views.items():
             connection.execute(f"CREATE VIEW {_name(name)} AS {sql}")
         connection.execute(f"SET allowed_paths = [{', '.join(map(_text, allowed))}]")

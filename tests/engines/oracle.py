@@ -55,7 +55,9 @@ class Oracle:
     """DuckDB with ``entries`` and ``entry_graph`` of some tables, and the columns that a rule needs: of mentions, and of
     the graph, which come from the function that the engine takes them from."""
 
-    def __init__(self, tables: Tables, library: Library, mentions: Sequence[tuple[str, str]], columns: Collection[str] = ()) -> None:
+    def __init__(
+        self, tables: Tables, library: Library, mentions: Sequence[tuple[str, str]], columns: Collection[str] = ()
+    ) -> None:
         lazy = {name: table.lazy() for name, table in tables.items()}
         numbered = {**lazy, "transactions": lazy["transactions"].with_row_index("row")}
         graph = [name for name in GRAPH_COLUMNS if name in columns]

@@ -18,6 +18,7 @@ from fintel.rules import loader
 from fintel.rules.cases import Case, load_cases
 from fintel.rules.model import Library, Rule
 from fintel.rules.prepared import latest_rates
+from fintel.rules.restated_correlation import components_of
 from fintel.rules.restated_rule import restate
 from fintel.rules.restatement import mentions_of, sql_of
 from fintel.rules.runner import detect_tables
@@ -119,7 +120,9 @@ def check_correlation(rule: Rule, seed: int, copies: int) -> int:
         if result["outcome"] != "evaluated":
             continue
         rates = latest_rates({name: table.lazy() for name, table in tables.items()}, base, None)
-        oracle = Oracle(tables, library(), sorted(mentions_of(rule, library(), base_currency=base, rates=rates)))
+        mentions = sorted(mentions_of(rule, library(), base_currency=base, rates=rates))
+        restated = components_of(rule, library(), base_currency=base, rates=rates)
+        oracle = Oracle(tables, library(), mentions, {c for r in restated.values() for c in r.columns})
         held = oracle.query(sql_of(rule, library(), base_currency=base, rates=rates))
         assert result["hits"] == held.height
         span = rule.correlation.timespan

@@ -9,7 +9,10 @@ import typer
 from typer.testing import CliRunner
 
 from fintel.cli.restating import sql
+from fintel.domain.schema import TRANSACTIONS
 from fintel.features.entries import ENTRIES_SQL
+from fintel.frames import empty
+from fintel.graph.entry_columns import entry_graph
 from fintel.rules import loader
 from fintel.rules.expression import mention_column
 from fintel.rules.model import Library
@@ -58,10 +61,13 @@ def test_the_queries_may_be_asked_of_a_lake(library: Library, tmp_path: Path) ->
         pass
     wanted = {m for rule in library.rules for m in mentions_of(rule, library, base_currency="USD")}
     flags = ", ".join(f'null::boolean as "{mention_column(*m)}"' for m in sorted(wanted))
-    with connect(tmp_path / "lake", views={"entries": f"select *, {flags} from ({ENTRIES_SQL})"}) as session:
+    frames = {"entry_graph": entry_graph({"transactions": empty(TRANSACTIONS).lazy()}).collect()}
+    views = {"entries": f"select *, {flags} from ({ENTRIES_SQL})"}
+    with connect(tmp_path / "lake", views=views, frames=frames) as session:
         plain = [rule for rule in library.rules if rule.correlation is None]
         kinds = {m.kind: rule for rule in plain for m in rule.measures.values()}
         some = {rule.id: rule for rule in (*kinds.values(), *(r for r in library.rules if r.correlation))}
-        for number, rule in enumerate([some[name] for name in sorted(some)][:12]):
+        graph = [library["ml-general/relay-chain"], library["ml-general/tied-accounts-feed-one"]]
+        for number, rule in enumerate([*graph, *(some[name] for name in sorted(some))][:12]):
             form = sql_of if number % 3 else windows_sql_of
             assert session.query(form(rule, library, base_currency="USD")).height == 0, rule.id

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from test_rules_expression import entry, frame
 
-from fintel.domain.schema import ENTRIES, Type
+from fintel.domain.schema import SEEN_ENTRIES, Type
 from fintel.errors import RuleError
 from fintel.frames import POLARS
 from fintel.rules.checks import read_expressions
@@ -141,8 +141,8 @@ def random_entries(library, rows: int) -> pl.DataFrame:
             return date(2025, pool.randint(1, 12), pool.randint(1, 28))
         return pool.choice([*listed, "student", "a", "b", "", "Ünïcode it's"])
 
-    schema = {c.name: pl.Float64 if c.type is Type.MONEY else POLARS[c.type] for c in ENTRIES.columns}
-    return pl.DataFrame({c.name: [value(c) for _ in range(rows)] for c in ENTRIES.columns}, schema=schema)
+    schema = {c.name: pl.Float64 if c.type is Type.MONEY else POLARS[c.type] for c in SEEN_ENTRIES.columns}
+    return pl.DataFrame({c.name: [value(c) for _ in range(rows)] for c in SEEN_ENTRIES.columns}, schema=schema)
 
 
 def test_every_expression_of_the_packs_means_the_same_in_both_engines():
