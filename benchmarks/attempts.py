@@ -1,13 +1,14 @@
-"""Laundering attempts of AMLworld, told by their shape: each of the 370 of HI-Small's pattern file, found and named, or why not.
+"""Laundering attempts of AMLworld, told by their shape: each of the 370 of HI-Small's pattern file, found and named, or
+why not.
 
-An attempt is *found and named* if one instance of the motif of its typology holds all its payments (self-transfers are no
-edges between two accounts and are left out of the count). Its *form is defined* if its own payments, alone, make
-that motif at all: one payment is no fan, and two payments of strangers share nothing. The network is that of the pattern file,
-so all is laundering: this measures recall and naming, and nothing of false alarms.
+An attempt is *found and named* if one instance of the motif of its typology holds all its payments (self-transfers are
+no edges between two accounts and are left out of the count). Its *form is defined* if its own payments, alone, make
+that motif at all: one payment is no fan, and two payments of strangers share nothing. The network is that of the
+pattern file, so all is laundering: this measures recall and naming, and nothing of false alarms.
 
-Then the same for what others planted: the alerts of AMLSim's runs, and schemes of ``fintel synth``. A planted instance counts if the
-payments of the scheme alone make it, within the bounds that the table states; it is found if one instance of the whole network, lawful
-payments included, holds all of its payments.
+Then the same for what others planted: the alerts of AMLSim's runs, and schemes of ``fintel synth``. A planted instance
+counts if the payments of the scheme alone make it, within the bounds that the table states; it is found if one instance
+of the whole network, lawful payments included, holds all of its payments.
 
     python benchmarks/attempts.py [FOLDER]           # prints docs/reference/motifs.md; --json for programs
 """
@@ -176,10 +177,9 @@ def attempts_told(net: Network, attempts: list[Attempt]) -> list[dict[str, Any]]
             counts["chains"] += not whole and len(one.rows) > 1 and one.rows <= of_chains
             if not whole:
                 why[_mixed(kind) if defined else undefined(one)] += 1
-        told.append(
-            {"typology": typology, "kind": kind, "attempts": len(mine), **{k: counts[k] for k in ("defined", "defined_and_whole", "whole", "parts", "chains")},
-             "why": dict(why.most_common())}
-        )  # fmt: skip
+        numbers = {k: counts[k] for k in ("defined", "defined_and_whole", "whole", "parts", "chains")}
+        row = {"typology": typology, "kind": kind, "attempts": len(mine), **numbers}
+        told.append({**row, "why": dict(why.most_common())})
     return told
 
 

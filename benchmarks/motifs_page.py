@@ -42,7 +42,8 @@ def attempts(found: Mapping[str, Any]) -> str:
     rows.append(("all", "", *numbers[:3], _share(numbers[2], numbers[1]), *numbers[3:]))
     why = [(a["typology"], text, n) for a in found["attempts"] for text, n in a["why"].items()]
     header = (
-        "typology", "motif", "attempts", "form defined", "of these found", "share", "found in all", "in parts", "as chains",
+        "typology", "motif", "attempts", "form defined", "of these found", "share", "found in all", "in parts",
+        "as chains",
     )  # fmt: skip
     return (
         f"{_ATTEMPTS.strip()}\n\n{_table(header, rows)}\n\nWhy the others escape:\n\n"
@@ -55,7 +56,8 @@ def planted(found: Mapping[str, Any]) -> str:
     rows = [
         (
             p["set"], p["planted"], p["kind"], _span(timedelta(hours=p["within_hours"])), p["at_least"], p["schemes"],
-            p["planted_instances"], p["found"], p["found_of_one_account"], f"{p['instances']:,}", f"{p['skipped_accounts']:,}",
+            p["planted_instances"], p["found"], p["found_of_one_account"], f"{p['instances']:,}",
+            f"{p['skipped_accounts']:,}",
             f"{p['seconds']:.2f}",
         )
         for p in found["planted"]
@@ -89,53 +91,60 @@ _TOP = """
 # Motifs
 
 `fintel graph motifs` and `fintel.graph.motifs.find` tell patterns in the network of payments together with **the very
-payments** that make them. Written by `python benchmarks/attempts.py > docs/reference/motifs.md`; the seconds are of two busy cores.
+payments** that make them. Written by `python benchmarks/attempts.py > docs/reference/motifs.md`; the seconds are of two
+busy cores.
 
     from fintel.graph.motifs import find
     from fintel.graph.network import network
 
     found = find(network(tables), "cycle", within=timedelta(days=7), tolerance=0.1, tables=tables)
-    found.instances   # one row a motif     found.edges   # its payments     found.skipped   # what a bound cut, by account
+    found.instances   # one row a motif
+    found.edges       # its payments
+    found.skipped     # what a bound cut short, by account
 """
 _POLICIES = f"""
 ## What one instance is
 
-- **Where it is looked for.** Only behind payments that a graph column flags (`docs/reference/graph-columns.md`, if that page was made): the
-  columns say *that*, the instance says *which*.
-- **In time order.** What is passed on comes strictly later. Payments of the same moment (feeds with days and no hours) are in no order.
-- **Fans, gather–scatter, round trips, funnels, bursts, scatter–gather.** Of one account (one pair; one payer and payee) instances do not overlap
-  in time: the strongest window is taken, then the strongest before and after it. The window takes in all payments that fit, so none is
-  part of another. The price: what stands across the end of a stronger window is told in two parts, or its smaller part not at all.
-- **Cycles, triangles.** A closing payment tells each ring of accounts once, by its latest payments; of cycles of one ring that share a
-  payment the one that retains most is kept. At most {PER_PAYMENT} cycles a closing payment.
+- **Where it is looked for.** Only behind payments that a graph column flags (`docs/reference/graph-columns.md`, if that
+  page was made): the columns say *that*, the instance says *which*.
+- **In time order.** What is passed on comes strictly later. Payments of the same moment (feeds with days and no hours)
+  are in no order.
+- **Fans, gather–scatter, round trips, funnels, bursts, scatter–gather.** Of one account (one pair; one payer and payee)
+  instances do not overlap in time: the strongest window is taken, then the strongest before and after it. The window
+  takes in all payments that fit, so none is part of another. The price: what stands across the end of a stronger window
+  is told in two parts, or its smaller part not at all.
+- **Cycles, triangles.** A closing payment tells each ring of accounts once, by its latest payments; of cycles of one
+  ring that share a payment the one that retains most is kept. At most {PER_PAYMENT} cycles a closing payment.
 - **Chains, peel chains.** One for each payment that nothing goes on from: the longest that ends there.
-- **Stacks** of several payees that share a payment and fit in the window are one. **Smurfing** is two or more scatter–gathers that
-  share mules.
-- **Amounts.** `--tolerance` and `--fee`: passed on is what lies in [x (1 - fee - tolerance), x (1 + tolerance)]. `retention` is told in any case.
+- **Stacks** of several payees that share a payment and fit in the window are one. **Smurfing** is two or more
+  scatter–gathers that share mules.
+- **Amounts.** `--tolerance` and `--fee`: passed on is what lies in [x (1 - fee - tolerance), x (1 + tolerance)].
+  `retention` is told in any case.
 - **Ids** are made of the payments: the same payments give the same id, whatever else the network holds.
 
 ## What is cut short
 
-At most {CAP} payments of an account are looked at for one payment (mids of scatter–gather: {HUB} relations a side); an account with
-more of them (fans: counterparties) in one window is a hub, and its windows are not searched (`--cap` raises that); {BUDGET:,} steps for the cycles that one payment closes; {LIMIT:,} instances. Whatever that leaves out is in `skipped`,
-by account, with the reason and at how many payments. Bursts are new counterparties against the month before: in the first month of
-a feed everybody is new.
+At most {CAP} payments of an account are looked at for one payment (mids of scatter–gather: {HUB} relations a side); an
+account with more of them (fans: counterparties) in one window is a hub, and its windows are not searched (`--cap`
+raises that); {BUDGET:,} steps for the cycles that one payment closes; {LIMIT:,} instances. Whatever that leaves out is
+in `skipped`, by account, with the reason and at how many payments. Bursts are new counterparties against the month
+before: in the first month of a feed everybody is new.
 """
 _ATTEMPTS = """
 ## AMLworld's attempts
 
-IBM AMLworld HI-Small's pattern file: 370 laundering attempts, 3,209 payments, nothing lawful among them, so this measures recall and naming
-and nothing of false alarms. Looked for within 9 days, at least 2, cycles up to 12 payments, no amount rule (amounts there wander, and
-currencies go through rough rates).
+IBM AMLworld HI-Small's pattern file: 370 laundering attempts, 3,209 payments, nothing lawful among them, so this
+measures recall and naming and nothing of false alarms. Looked for within 9 days, at least 2, cycles up to 12 payments,
+no amount rule (amounts there wander, and currencies go through rough rates).
 
-*Form defined*: the payments of the attempt alone make the motif. *Found*: one instance in the network of all attempts holds all its
-payments. *In parts*: several instances of the motif do. *As chains*: not found under its name, but pass-through chains hold all its payments.
-Self-transfers (11 attempts have one) are no edges and are left out.
+*Form defined*: the payments of the attempt alone make the motif. *Found*: one instance in the network of all attempts
+holds all its payments. *In parts*: several instances of the motif do. *As chains*: not found under its name, but
+pass-through chains hold all its payments. Self-transfers (11 attempts have one) are no edges and are left out.
 """
 _PLANTED = """
 ## Planted instances among lawful payments
 
-A planted instance is one that the payments of a scheme make alone, within the bounds of the row. AMLSim's fans stretch over up to 630 days and its
-cycles are in no order of time, so few of those, or none, are inside any window. `fintel synth`: 3,000 accounts, 120 days, seed 7,
-all labelled schemes, each kind at its own bounds.
+A planted instance is one that the payments of a scheme make alone, within the bounds of the row. AMLSim's fans stretch
+over up to 630 days and its cycles are in no order of time, so few of those, or none, are inside any window. `fintel
+synth`: 3,000 accounts, 120 days, seed 7, all labelled schemes, each kind at its own bounds.
 """

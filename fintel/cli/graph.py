@@ -1,4 +1,5 @@
-"""``fintel graph motifs | around | path``: patterns in the network of payments, with the very payments that make them."""
+"""``fintel graph motifs | around | path``: patterns in the network of payments, with the very payments that make
+them."""
 
 from __future__ import annotations
 
@@ -82,7 +83,8 @@ def motifs(
     hops: Annotated[int, typer.Option(min=2, max=64, help="Payments of a cycle at most.")] = 10,
     limit: Annotated[int, typer.Option(min=1, help="Motifs of a kind to tell, the strongest first.")] = 20,
     cap: Annotated[
-        int, typer.Option(min=2, help="An account with more payments (fans: counterparties) in a window is a hub: skipped.")
+        int,
+        typer.Option(min=2, help="An account with more payments (fans: counterparties) in a window is a hub: skipped."),
     ] = 512,
     payments: Annotated[bool, typer.Option("--payments", "-p", help="Show the payments of each motif too.")] = False,
     by: Nodes = "account",
@@ -94,9 +96,10 @@ def motifs(
     """Motifs in the network of payments, each with the payments that make it.
 
     Kinds: fan-in, fan-out, gather-scatter, scatter-gather, cycle, chain, stack, funnel, smurfing, peel-chain,
-    reciprocal, burst, triangle. Accounts at which a bound or the hub policy cut a search short are named, never silently left out.
+    reciprocal, burst, triangle. Accounts at which a bound or the hub policy cut a search short are named, never
+    silently left out.
 
-    [dim]fintel graph motifs --kind cycle --within 7d --tolerance 0.1[/]     [dim]fintel graph motifs -a ACC-0042 --payments[/]
+    [dim]fintel graph motifs --kind cycle --within 7d --tolerance 0.1[/]
     """
     with errors_explained():
         from fintel.errors import ConfigError
@@ -236,9 +239,9 @@ def around(
             tables = canonical_tables(store)
             last = moment(until) or last_moment(store)
             run_id, episodes = _episodes(store, run)
-            wanted = _account(store, account, run_id)
             show("network", 0, 1)
             net = between(network(tables, as_of=last, by=by), last - timedelta(days=days), last)
+            wanted = _account(store, account, run_id, net.nodes)
             found = look(net, wanted, hops=hops, hub=hub)
             marked = seeds(tables, last, episodes)["account_id"]
         hits = _hits(episodes)
@@ -275,22 +278,13 @@ def _episodes(store: Lake, run: str | None) -> tuple[str | None, pl.DataFrame | 
     return run_id, store.run_table(run_id, "episodes").collect()
 
 
-def _account(store: Lake, wanted: str, run_id: str | None) -> str:
-    """The account that an id, an alert's id or a rank means."""
+def _account(store: Lake, wanted: str, run_id: str | None, nodes: pl.Series) -> str:
+    """The account that an id, an alert's id or a rank means; an id first."""
     from fintel.alerts import find_alert
 
-    if run_id is not None and (wanted.isdigit() or wanted.startswith("alert")):
-        import polars as pl
-
-        alerts = store.run_table(run_id, "alerts")
-        if (
-            alerts.filter((pl.col("alert_id") == wanted) | (pl.col("rank").cast(pl.String) == wanted))
-            .head(1)
-            .collect()
-            .height
-        ):
-            return str(find_alert(store, wanted, run_id).alert["account_id"])
-    return wanted
+    if run_id is None or (nodes == wanted).any():
+        return wanted
+    return str(find_alert(store, wanted, run_id).alert["account_id"])
 
 
 def _hits(episodes: pl.DataFrame | None) -> dict[str, int]:
@@ -342,7 +336,8 @@ def path(
 ) -> None:
     """The best way that money can have gone from one account to another, with its payments.
 
-    Each payment is later than the one before. Best: fewest payments, then the largest sum that got through, then the earliest.
+    Each payment is later than the one before. Best: fewest payments, then the largest sum that got through, then the
+    earliest.
 
     [dim]fintel graph path ACC-0042 ACC-0815[/]
     """

@@ -1,8 +1,9 @@
 """Pass-through chains and peel chains with their payments.
 
-Each payment follows at most one other (``kernels_chains``: the one with the longest chain, the latest among equals; of peel
-chains the largest sum received), so chains are the ways through a forest. **One instance for each payment that nothing goes on
-from**: the longest chain that ends there. None is contained in another; chains that part ways share what came before.
+Each payment follows at most one other (``kernels_chains``: the one with the longest chain, the latest among equals; of
+peel chains the largest sum received), so chains are the ways through a forest. **One instance for each payment that
+nothing goes on from**: the longest chain that ends there. None is contained in another; chains that part ways share
+what came before.
 """
 
 from __future__ import annotations

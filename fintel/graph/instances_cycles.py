@@ -4,8 +4,8 @@ A payment e = (u → v) closes a cycle if money of v reached u by payments at st
 the window (``kernels_cycles``). Without an amount rule each sequence of accounts is told once for a closing payment, by
 its latest payments going back from e; with one, the sequences of payments in which each passes on the amount before it.
 
-**One ring, one instance.** Of cycles over the same accounts in the same order that share a payment, one is kept: the one that
-retains most, then the shortest in time, then the earliest.
+**One ring, one instance.** Of cycles over the same accounts in the same order that share a payment, one is kept: the
+one that retains most, then the shortest in time, then the earliest.
 """
 
 from __future__ import annotations
@@ -56,7 +56,8 @@ def cycles(search: Search) -> Found:
 
 
 def sequences(search: Search, start: Array, edge: Array) -> Found:
-    """Sequences of payments in time order as instances, one for those over the same ring of accounts that share a payment."""
+    """Sequences of payments in time order as instances, one for those over the same ring of accounts that share a
+    payment."""
     if start.size == 1:
         return Found()
     amount = search.network.amount[edge].astype(np.float64)

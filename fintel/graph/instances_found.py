@@ -32,8 +32,8 @@ class Band(NamedTuple):
 
 @dataclass(frozen=True)
 class Search:
-    """What to look for. ``within`` in µs; the rest as in ``motifs.find``. ``places``: of a network of placed payments, the code
-    of the place in (where the payee was paid) and out, int32 (m,) each, -1 where none is known."""
+    """What to look for. ``within`` in µs; the rest as in ``motifs.find``. ``places``: of a network of placed payments,
+    the code of the place in (where the payee was paid) and out, int32 (m,) each, -1 where none is known."""
 
     network: Network
     edges: Array
@@ -50,8 +50,9 @@ class Search:
 class Found:
     """Instances, one after another, edges of each by hop and time.
 
-    ``anchor`` (i,): node of each. ``start`` (i + 1,): where its edges begin. ``edge, hop`` (k,). ``retention`` (i,): what was
-    passed on, NaN where nothing tells. ``score`` (i,): what the strongest have most of. ``skipped``: payments by reason and node.
+    ``anchor`` (i,): node of each. ``start`` (i + 1,): where its edges begin. ``edge, hop`` (k,). ``retention`` (i,):
+    what was passed on, NaN where nothing tells. ``score`` (i,): what the strongest have most of. ``skipped``: payments
+    by reason and node.
     """
 
     anchor: Array = field(default_factory=lambda: np.zeros(0, np.int64))

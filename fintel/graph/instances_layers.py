@@ -1,13 +1,15 @@
 """Instances over layers of accounts: stacks, smurfing through a shared set of mules, triangles.
 
-**Stack**: at least h payers each reach a payee over h mids or more, who were paid before they paid. Of one payee, windows do not overlap in
-time, the widest is taken first; stacks of several payees that share a payment and fit in one window are one.
+**Stack**: at least h payers each reach a payee over h mids or more, who were paid before they paid. Of one payee,
+windows do not overlap in time, the widest is taken first; stacks of several payees that share a payment and fit in one
+window are one.
 
-**Smurfing**: two or more scatter–gathers, of other ends or at other times, over the same mules: they are tied if they share at
-least ``at_least`` of them, and all that are tied are one instance. The payments are those of mules that are in two or more.
+**Smurfing**: two or more scatter–gathers, of other ends or at other times, over the same mules: they are tied if they
+share at least ``at_least`` of them, and all that are tied are one instance. The payments are those of mules that are in
+two or more.
 
-**Triangle**: u pays v directly, and money of u had reached v over a mid before (the latest payments of both legs); or a cycle over three
-accounts. Of triangles over the same accounts that share a payment one is kept: as of cycles.
+**Triangle**: u pays v directly, and money of u had reached v over a mid before (the latest payments of both legs); or a
+cycle over three accounts. Of triangles over the same accounts that share a payment one is kept: as of cycles.
 """
 
 from __future__ import annotations
@@ -126,7 +128,8 @@ def _share(brought: Array, passed: Array) -> float:
 
 @_jit
 def _ways(edges: Array, e: int, within: int, low: float, high: float, cap: int, budget: int) -> Any:
-    """Payer, mid, first and second leg of each way that ends in e's payee in the window of ``e``; whether there are more."""
+    """Payer, mid, first and second leg of each way that ends in e's payee in the window of ``e``; whether there are
+    more."""
     payer = np.zeros(16, np.int64)
     mid = np.zeros(16, np.int64)
     first = np.zeros(16, np.int64)
@@ -190,7 +193,7 @@ def smurfing(search: Search) -> Found:
     whole: dict[int, tuple[int, set[int], set[int]]] = {}
     for i, e, hop, who in zip(number.tolist(), met.edge.tolist(), met.hop.tolist(), mule.tolist(), strict=True):
         if (int(group[i]), who) in twice:
-            anchor, first, second = whole.setdefault(int(group[i]), (int(met.anchor[i]), set(), set()))
+            _, first, second = whole.setdefault(int(group[i]), (int(met.anchor[i]), set(), set()))
             (first if hop == 1 else second).add(e)
     told = _two_layers(search, list(whole.values()))
     told.skipped = [*met.skipped, *cut_at("mule of more meetings than the cap", busy["mule"].sort().to_numpy())]
@@ -213,7 +216,8 @@ def triangles(search: Search) -> Found:
 
 @_jit
 def _through(edges: Array, flagged: Array, within: int, cap: int, low: float, high: float) -> Any:
-    """Starts, and payments of each triangle: both legs, then the direct one; direct payments at which the cap was met."""
+    """Starts, and payments of each triangle: both legs, then the direct one; direct payments at which the cap was
+    met."""
     start = np.zeros(16, np.int64)
     edge = np.zeros(16, np.int32)
     cut = np.zeros(0, np.int64)

@@ -1,8 +1,8 @@
 """Funnels: an account that is paid in at many places and out at one (FinCEN advisory FIN-2014-A005).
 
-Cash has no other side, so no edge of the network: funnels are found from the payments themselves. **The place** of a payment is, of what
-is known: its city (with the country), its branch or machine, the other side's country, the other side's bank. Payments
-without any are left out.
+Cash has no other side, so no edge of the network: funnels are found from the payments themselves. **The place** of a
+payment is, of what is known: its city (with the country), its branch or machine, the other side's country, the other
+side's bank. Payments without any are left out.
 """
 
 from __future__ import annotations

@@ -151,8 +151,8 @@ def _part(parts: tuple[Part, ...], name: str) -> Part:
 
 
 def triples(edges: Array, flagged: Array, within: int, cap: int) -> tuple[Array, Array, Array]:
-    """Payer, mid and payee of each way whose second leg is a flagged payment or stands before one of the same payee in its
-    window: int64, each once."""
+    """Payer, mid and payee of each way whose second leg is a flagged payment or stands before one of the same payee in
+    its window: int64, each once."""
     payer, mid, payee = _triples(edges, flagged, within, cap)
     if not payer.size:
         return payer, mid, payee
@@ -205,7 +205,8 @@ def _parallel(edges: Array, latest: Array, source: Array, target: Array, row: Ar
     last = latest[latest >= 0]
     order = np.argsort(keys[last], kind="stable")
     at = last[order][np.searchsorted(keys[last][order], source << 32 | target)]
-    return _gathered(edges, at.astype(np.int64), row.astype(np.int64))
+    edge, which = _gathered(edges, at.astype(np.int64), row.astype(np.int64))
+    return edge, which
 
 
 @_jit

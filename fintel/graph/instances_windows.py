@@ -1,15 +1,17 @@
-"""The strongest windows of groups of payments: what fans, gather–scatter, round trips, funnels and scatter–gather share.
+"""The strongest windows of groups of payments: what fans, gather–scatter, round trips, funnels and scatter–gather
+share.
 
-A group is the payments of an account, of a pair of accounts, or of a payer and a payee with the mids between them, in order. Of a group the
-window (t - within, t] that is strongest is taken, then the strongest before it, then the strongest after it, and so on: **instances
-of one group do not overlap in time**, and each is as large as its window allows. Among equally strong ones that with most payments is taken,
-then the earliest. What *strong* means:
+A group is the payments of an account, of a pair of accounts, or of a payer and a payee with the mids between them, in
+order. Of a group the window (t - within, t] that is strongest is taken, then the strongest before it, then the
+strongest after it, and so on: **instances of one group do not overlap in time**, and each is as large as its window
+allows. Among equally strong ones that with most payments is taken, then the earliest. What *strong* means:
 
 * ``FAN``: different counterparties.
-* ``TURN``: over all moments T, accounts that paid before T or that were paid from T on, whichever are fewer. Part of it are the
-  payments in before the last out, and those out after the first in.
+* ``TURN``: over all moments T, accounts that paid before T or that were paid from T on, whichever are fewer. Part of it
+  are the payments in before the last out, and those out after the first in.
 * ``ROUND``: payments in the one direction or in the other, whichever are fewer.
-* ``FUNNEL``: places of payments in other than the place out, where ``ONE_PLACE`` of the payments out, counted from the first in, are.
+* ``FUNNEL``: places of payments in other than the place out, where ``ONE_PLACE`` of the payments out, counted from the
+  first in, are.
 * ``MEETING``: mids that were paid before they paid (and, with an amount rule, passed the amount on).
 
 **Hubs.** A group that ever has more than ``cap`` payments in a window (fans: counterparties) is a hub's, and is not
@@ -38,8 +40,8 @@ ONE_PLACE = 0.8
 
 
 class Items(NamedTuple):
-    """Payments by group. start: int64 (groups + 1,); edge: int64; time µs, amount (-1 unknown): int64; side: ``IN`` or ``OUT``
-    (of a meeting: first and second leg), uint8; code: int32, of the counterparty, the place or the mid."""
+    """Payments by group. start: int64 (groups + 1,); edge: int64; time µs, amount (-1 unknown): int64; side: ``IN`` or
+    ``OUT`` (of a meeting: first and second leg), uint8; code: int32, of the counterparty, the place or the mid."""
 
     start: Array
     edge: Array
@@ -78,7 +80,8 @@ def strongest(
 
 @_jit
 def _fan(time: Array, code: Array, begin: int, end: int, within: int, cap: int, counts: Array) -> Any:
-    """score, first, last, payments of the strongest window in items begin … end - 1; and whether a hub's was left out."""
+    """score, first, last, payments of the strongest window in items begin … end - 1; and whether a hub's was left
+    out."""
     score, at, to, size = 0, -1, -1, 0
     hub = False
     i = begin

@@ -1,7 +1,7 @@
 """Motifs as instances: the very payments that make a pattern, in time order, within a window, bounded.
 
-``find`` looks at the payments that the per-payment columns flag (``graph.columns``) and at no others, and writes out what stands
-behind them. What a bound or the hub policy kept from sight is told per account in ``Motifs.skipped``.
+``find`` looks at the payments that the per-payment columns flag (``graph.columns``) and at no others, and writes out
+what stands behind them. What a bound or the hub policy kept from sight is told per account in ``Motifs.skipped``.
 """
 
 from __future__ import annotations
@@ -36,9 +36,9 @@ BUDGET = 20_000
 class Kind:
     """A kind of motif.
 
-    doc: what it is. anchor: the account that an instance is told of. within: how far its payments lie apart at most, by default
-    (chains: how long money lies at an account). at_least: what there must be at least, by default, of ``of``. band: share of
-    an amount that is passed on, where there is an amount rule by default.
+    doc: what it is. anchor: the account that an instance is told of. within: how far its payments lie apart at most, by
+    default (chains: how long money lies at an account). at_least: what there must be at least, by default, of ``of``.
+    band: share of an amount that is passed on, where there is an amount rule by default.
     """
 
     doc: str
@@ -72,8 +72,8 @@ KINDS: Mapping[str, Kind] = {
         "each payment passes on the one before",
     ),
     "chain": Kind(
-        "money is passed on from account to account", "where it sets out", "payments", 2 * _DAY, 3, instances_chains.chains,
-        "each payment passes on the one before", _PASSED,
+        "money is passed on from account to account", "where it sets out", "payments", 2 * _DAY, 3,
+        instances_chains.chains, "each payment passes on the one before", _PASSED,
     ),
     "peel-chain": Kind(
         "a large sum is passed on and a little stays behind each time", "where it sets out", "payments", 2 * _DAY, 4,
@@ -91,8 +91,8 @@ KINDS: Mapping[str, Kind] = {
         "paid in at many places, out at one", "the account", "places in", 7 * _DAY, 3, instances_places.funnels, "none",
     ),
     "smurfing": Kind(
-        "several scatter-gathers through a shared set of mules", "a payer", "mules", 7 * _DAY, 3, instances_layers.smurfing,
-        "each mule passes on what it was paid", _PASSED,
+        "several scatter-gathers through a shared set of mules", "a payer", "mules", 7 * _DAY, 3,
+        instances_layers.smurfing, "each mule passes on what it was paid", _PASSED,
     ),
     "triangle": Kind(
         "three accounts: directly and over a mid, or round", "where it sets out", "", 7 * _DAY, 1,
@@ -109,11 +109,11 @@ KINDS: Mapping[str, Kind] = {
 class Motifs:
     """What was found.
 
-    instances: ``motif_id, kind, account_id`` (the anchor), ``begun, ended, accounts, payments, amount`` (sum over its payments,
-    base currency), ``retention`` (share passed on; null where the kind has none or amounts are unknown), strongest first.
-    edges: ``motif_id, hop, row, source, target, booked_at, amount_base``, and ``transaction_id`` where ``find`` was
-    given tables; ``row`` is the payment's in the transactions table.
-    skipped: ``account_id, reason, edges``: at how many payments of the account something was left out, and why.
+    instances: ``motif_id, kind, account_id`` (the anchor), ``begun, ended, accounts, payments, amount`` (sum over its
+    payments, base currency), ``retention`` (share passed on; null where the kind has none or amounts are unknown),
+    strongest first. edges: ``motif_id, hop, row, source, target, booked_at, amount_base``, and ``transaction_id`` where
+    ``find`` was given tables; ``row`` is the payment's in the transactions table. skipped: ``account_id, reason,
+    edges``: at how many payments of the account something was left out, and why.
     """
 
     instances: pl.DataFrame
@@ -144,8 +144,8 @@ def find(
     ----------
     accounts: only instances in which one of these takes part, whatever its part.
     since, until: only payments in [since, until] are looked at.
-    within: all payments of an instance lie in (t - within, t], t being its last; for chains, each is at most so much later than
-        the one before.
+    within: all payments of an instance lie in (t - within, t], t being its last; for chains, each is at most so much
+        later than the one before.
     tolerance, fee: the amount rule: an amount x is passed on if the next lies in [x * (1 - fee - tolerance),
         x * (1 + tolerance)]. By default chains and peel chains have their own (``Kind.band``) and others have none;
         a tolerance of infinity: any amount.
@@ -187,8 +187,8 @@ def find(
 
 
 def _distinct(network: Network, found: Found) -> Found:
-    """In order (strength, payments, the latest, the first payment), without those whose payments all stand in a stronger one
-    of the same anchor."""
+    """In order (strength, payments, the latest, the first payment), without those whose payments all stand in a
+    stronger one of the same anchor."""
     if not len(found):
         return found
     sizes = np.diff(found.start)

@@ -1,8 +1,9 @@
 """What an account deals with: who pays it and whom it pays, over one or more steps, small enough to look at.
 
-**Hub policy.** An account with more than ``hub`` counterparties in the period is a hub: it stands in the picture as one node, with its number of
-counterparties, and is not looked behind. Of an account's counterparties of one step at most ``most`` are shown, those with the largest
-sums; the others are one node that says how many they are. Nothing is left out without a count.
+**Hub policy.** An account with more than ``hub`` counterparties in the period is a hub: it stands in the picture as one
+node, with its number of counterparties, and is not looked behind. Of an account's counterparties of one step at most
+``most`` are shown, those with the largest sums; the others are one node that says how many they are. Nothing is left
+out without a count.
 """
 
 from __future__ import annotations
@@ -27,10 +28,11 @@ NODES = 120
 class Surroundings:
     """Around one account.
 
-    nodes: ``node`` (an account id, or ``+payers:<id>``, ``+payees:<id>`` for those that are one node), ``account_id`` (null for these), ``step``
-    (0 the account itself; negative: money comes from there; positive: goes there), ``counterparties`` in the period (of a group: its
-    members), ``hub``, ``behind`` (node over which it was met; null for the account itself).
-    edges: ``source, target`` (nodes), ``payments, amount`` (sum, base currency), ``first, last`` (booked).
+    nodes: ``node`` (an account id, or ``+payers:<id>``, ``+payees:<id>`` for those that are one node), ``account_id``
+    (null for these), ``step`` (0 the account itself; negative: money comes from there; positive: goes there),
+    ``counterparties`` in the period (of a group: its members), ``hub``, ``behind`` (node over which it was met; null
+    for the account itself). edges: ``source, target`` (nodes), ``payments, amount`` (sum, base currency), ``first,
+    last`` (booked).
     """
 
     account_id: str

@@ -1,12 +1,12 @@
 """The best way that money can have gone from one account to another: payments at strictly rising times.
 
-*Best* is: fewest payments; of those the way whose smallest payment is largest (money that got through); of those the one that
-arrives earliest. One pass over the payments a step, nothing grows with the number of ways.
+*Best* is: fewest payments; of those the way whose smallest payment is largest (money that got through); of those the
+one that arrives earliest. One pass over the payments a step, nothing grows with the number of ways.
 """
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 import numba
@@ -15,6 +15,7 @@ import numpy.typing as npt
 import polars as pl
 
 from fintel.errors import FintelError
+from fintel.graph.layout import MICROSECOND
 from fintel.graph.network import Network
 
 Array = npt.NDArray[Any]
@@ -69,9 +70,7 @@ def between(network: Network, since: datetime | None, until: datetime | None) ->
 
 
 def _micros(moment: datetime) -> int:
-    return int(np.datetime64(moment.replace(tzinfo=None), "us").astype(np.int64)) - int(
-        (moment.utcoffset() or datetime.min - datetime.min).total_seconds() * 1_000_000
-    )
+    return (moment - datetime(1970, 1, 1, tzinfo=UTC)) // MICROSECOND
 
 
 @_jit

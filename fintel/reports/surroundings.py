@@ -1,8 +1,8 @@
 """A picture of an account's surroundings as SVG: money goes from left to right, amounts on the lines, time as colour.
 
-Lines run from early (blue) to late (orange); the day of the last payment stands on each line too, so that nothing is told by colour
-alone. Accounts with a hit in the run have a double rim and a star, seeds of risk a diamond; a hub, and those who
-are shown as one, say how many they are. Every text is escaped.
+Lines run from early (blue) to late (orange); the day of the last payment stands on each line too, so that nothing is
+told by colour alone. Accounts with a hit in the run have a double rim and a star, seeds of risk a diamond; a hub, and
+those who are shown as one, say how many they are. Every text is escaped.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from html import escape
 from fintel.reports.text import clean
 
 STYLE = """
-svg.around{font:12px system-ui,sans-serif;--ink:#1d2530;--soft:#5c6773;--line:#c9d0d8;--paper:#ffffff;background:var(--paper)}
+svg.around{font:12px system-ui,sans-serif;--ink:#1d2530;--soft:#5c6773;--line:#c9d0d8;--paper:#ffffff}
+svg.around{background:var(--paper)}
 svg.around text{fill:var(--ink)}svg.around .soft{fill:var(--soft)}
 svg.around .node{fill:var(--paper);stroke:var(--ink);stroke-width:1.2}svg.around .centre{stroke-width:3}
 svg.around .many{stroke-dasharray:3 3}svg.around .hit{fill:none;stroke:var(--ink);stroke-width:1.2}
@@ -30,7 +31,8 @@ _COLUMN, _ROW, _MARGIN = 250, 62, 120
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """An account, or several shown as one. ``step``: column, 0 the account asked for; ``counterparties``: how many it has, or is."""
+    """An account, or several shown as one. ``step``: column, 0 the account asked for; ``counterparties``: how many it
+    has, or is."""
 
     name: str
     label: str
@@ -111,10 +113,12 @@ def _line(
     tx, ty = x2 - mx, y2 - my
     tip = math.hypot(tx, ty) or 1.0
     tx, ty = tx / tip, ty / tip
-    head = f"{x2:.1f},{y2:.1f} {x2 - 9 * tx - 4 * ty:.1f},{y2 - 9 * ty + 4 * tx:.1f} {x2 - 9 * tx + 4 * ty:.1f},{y2 - 9 * ty - 4 * tx:.1f}"
+    left, right = (-9 * tx - 4 * ty, -9 * ty + 4 * tx), (-9 * tx + 4 * ty, -9 * ty - 4 * tx)
+    head = " ".join(f"{x2 + dx:.1f},{y2 + dy:.1f}" for dx, dy in ((0.0, 0.0), left, right))
     times = f"{line.payments} × " if line.payments > 1 else ""
     words = f"{times}{_short(float(line.amount))} · {line.last:%m-%d}"
-    full = f"{line.payments} payments, {line.amount:,.2f} {currency}, {line.first:%Y-%m-%d %H:%M} to {line.last:%Y-%m-%d %H:%M}"
+    span = f"{line.first:%Y-%m-%d %H:%M} to {line.last:%Y-%m-%d %H:%M}"
+    full = f"{line.payments} payments, {line.amount:,.2f} {currency}, {span}"
     # Labels of lines that meet in one node would lie on each other in the middle: they stand at different shares.
     at = (0.36, 0.5, 0.64)[k % 3]
     lx = (1 - at) ** 2 * x1 + 2 * at * (1 - at) * mx + at**2 * x2
@@ -122,7 +126,8 @@ def _line(
     return (
         f'<g><title>{escape(full)}</title><path class="pay" stroke="{colour}" stroke-width="{wide:.1f}" '
         f'd="M{x1:.1f} {y1:.1f}Q{mx:.1f} {my:.1f} {x2:.1f} {y2:.1f}"/><polygon fill="{colour}" points="{head}"/>'
-        f'<text class="halo" x="{lx:.1f}" y="{ly - 3:.1f}" text-anchor="middle" font-size="10">{escape(words)}</text></g>'
+        f'<text class="halo" x="{lx:.1f}" y="{ly - 3:.1f}" text-anchor="middle" font-size="10">'
+        f"{escape(words)}</text></g>"
     )
 
 
@@ -150,7 +155,8 @@ def _node(node: Node, x: float, y: float, hits: int, seed: bool) -> str:
     marks = ("★" if hits else "") + ("◆" if seed else "")
     words = "others" if node.group else short
     parts.append(
-        f'<text class="halo" x="{x:.1f}" y="{y + size + 14:.1f}" text-anchor="middle">{escape(f"{marks} {words}".strip())}</text></g>'
+        f'<text class="halo" x="{x:.1f}" y="{y + size + 14:.1f}" text-anchor="middle">'
+        f"{escape(f'{marks} {words}'.strip())}</text></g>"
     )
     return "".join(parts)
 

@@ -106,7 +106,7 @@ def test_around_draws_what_it_says(home: Path) -> None:
     told = json.loads(fintel(*words, "--picture", "ring.svg", "--json", folder=home).stdout)
     assert {n["node"] for n in told["nodes"]} == {"meridian-us|ring-a", "meridian-us|ring-b", "=HYPERLINK(1)<script>|x"}
     picture = ElementTree.fromstring((home / "ring.svg").read_text())
-    lines = [e for e in picture.iter(f"{SVG}path")]
+    lines = list(picture.iter(f"{SVG}path"))
     assert len(lines) == len(told["edges"]) == 3
     words_drawn = " ".join(e.text or "" for e in picture.iter(f"{SVG}text"))
     assert "5k · 02-10" in words_drawn and "ring-a" in words_drawn and "<script>" in words_drawn

@@ -133,7 +133,9 @@ def test_round_trips(net):
     for pair in {tuple(sorted(r[:2])) for r in rows if r[0] != r[1]}:
         mine = [e for e, r in enumerate(rows) if tuple(sorted(r[:2])) == pair]
         most = max(min(sum(rows[f][0] == v for f in window) for v in pair) for _, window in windows(rows, mine))
-        late = [e for e in mine if any(rows[f][0] == rows[e][1] and rows[e][2] - W < rows[f][2] < rows[e][2] for f in mine)]
+        late = [
+            e for e in mine if any(rows[f][0] == rows[e][1] and rows[e][2] - W < rows[f][2] < rows[e][2] for f in mine)
+        ]
         if most and late:
             best[pair] = most
     first = {}
@@ -333,7 +335,9 @@ def test_smurfing_is_two_meetings_over_the_same_mules():
     ((anchor, edges),) = find(net, "smurfing")
     assert anchor in (0, 5)
     assert sorted(e for _, e in edges) == [e for e, r in enumerate(rows) if 6 not in r[:2]]
-    assert not find(network_of([(u, v, h * HOUR, x * 100_000) for u, v, h, x in sorted(once, key=lambda r: r[2])], 7), "smurfing")
+    assert not find(
+        network_of([(u, v, h * HOUR, x * 100_000) for u, v, h, x in sorted(once, key=lambda r: r[2])], 7), "smurfing"
+    )
 
 
 def test_a_burst_is_of_new_counterparties():
