@@ -60,8 +60,8 @@ TYPOLOGIES: Mapping[str, tuple[str, Options]] = {
 #: AMLSim's alert types; its days have no hours, so what follows on the same day is not in order.
 _ALERTS: Options = {"within": timedelta(days=30), "at_least": 3}
 ALERTS: Mapping[str, tuple[str, Options]] = {
-    "fan_in": ("fan-in", _ALERTS),
-    "fan_out": ("fan-out", _ALERTS),
+    "fan_in": ("fan-in", {**_ALERTS, "within": timedelta(days=720)}),
+    "fan_out": ("fan-out", {**_ALERTS, "within": timedelta(days=720)}),
     "gather_scatter": ("gather-scatter", _ALERTS),
     "scatter_gather": ("scatter-gather", _ALERTS),
     "cycle": ("cycle", {**_ALERTS, "tolerance": 0.05, "fee": 0.10}),
@@ -231,7 +231,9 @@ def alerts_told(run: str, folder: Path) -> list[dict[str, Any]]:
     for typology, (kind, options) in ALERTS.items():
         mine = [one for one in schemes if one.typology == typology]
         if mine:
-            found.append({"set": run, "planted": typology, **recall(net, mine, kind, options)})
+            inside = [one for one in mine if one.rows in instances(alone(net, one.rows), kind, options)]
+            seen = recall(net, inside, kind, options)
+            found.append({"set": run, "planted": typology, **seen, "schemes": len(mine)})
     return found
 
 

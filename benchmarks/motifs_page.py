@@ -110,9 +110,10 @@ _POLICIES = f"""
 - **In time order.** What is passed on comes strictly later. Payments of the same moment (feeds with days and no hours)
   are in no order.
 - **Fans, gather–scatter, round trips, funnels, bursts, scatter–gather.** Of one account (one pair; one payer and payee)
-  instances do not overlap in time: the strongest window is taken, then the strongest before and after it. The window
+  the strongest window is taken, then the strongest before and after it, so that they do not overlap in time. The window
   takes in all payments that fit, so none is part of another. The price: what stands across the end of a stronger window
-  is told in two parts, or its smaller part not at all.
+  is told in two parts. Fans and bursts go on: a payment in none of these, but in a window with enough counterparties,
+  is told in the strongest window that holds it, so none is left untold.
 - **Cycles, triangles.** A closing payment tells each ring of accounts once, by its latest payments; of cycles of one
   ring that share a payment the one that retains most is kept. At most {PER_PAYMENT} cycles a closing payment.
 - **Chains, peel chains.** One for each payment that nothing goes on from: the longest that ends there.
@@ -144,7 +145,9 @@ pass-through chains hold all its payments. Self-transfers (11 attempts have one)
 _PLANTED = """
 ## Planted instances among lawful payments
 
-A planted instance is one that the payments of a scheme make alone, within the bounds of the row. AMLSim's fans stretch
-over up to 630 days and its cycles are in no order of time, so few of those, or none, are inside any window. `fintel
-synth`: 3,000 accounts, 120 days, seed 7, all labelled schemes, each kind at its own bounds.
+AMLSim: an alert is planted within the bounds if all its payments alone make one instance. Its fans
+stretch over up to 630 days, so they are looked for in the whole run at once; its cycles are in no order of time, and
+none counts. `fintel synth` (3,000 accounts, 120 days, seed 7): a scheme goes on for weeks and may hold several; planted
+is each instance that its payments alone make, at the bounds of the kind. *Found in one*: one instance of the whole
+network, lawful payments included, holds all of its payments.
 """

@@ -4,7 +4,9 @@ share.
 A group is the payments of an account, of a pair of accounts, or of a payer and a payee with the mids between them, in
 order. Of a group the window (t - within, t] that is strongest is taken, then the strongest before it, then the
 strongest after it, and so on: **instances of one group do not overlap in time**, and each is as large as its window
-allows. Among equally strong ones that with most payments is taken, then the earliest. What *strong* means:
+allows. Among equally strong ones that with most payments is taken, then the earliest. Fans go on: a payment that is in
+none of these, but in some window with enough counterparties, is told in the strongest window that holds it, whatever
+that overlaps; so no payment of such a window is left untold. What *strong* means:
 
 * ``FAN``: different counterparties.
 * ``TURN``: over all moments T, accounts that paid before T or that were paid from T on, whichever are fewer. Part of it
@@ -26,6 +28,7 @@ import numba
 import numpy as np
 import numpy.typing as npt
 
+from fintel.graph.instances_fans import widest, widths
 from fintel.graph.instances_found import Found, pushed
 from fintel.graph.kernels_amounts import kept
 
@@ -76,32 +79,6 @@ def strongest(
         anchors[group], start, found.edge[item], hop, retention, score,
         [("hub: more in one window than the cap", anchors[hubs])] if hubs.size else [],
     )  # fmt: skip
-
-
-@_jit
-def _fan(time: Array, code: Array, begin: int, end: int, within: int, cap: int, counts: Array) -> Any:
-    """score, first, last, payments of the strongest window in items begin … end - 1; and whether a hub's was left
-    out."""
-    score, at, to, size = 0, -1, -1, 0
-    hub = False
-    i = begin
-    distinct = 0
-    for j in range(begin, end):
-        counts[code[j]] += 1
-        if counts[code[j]] == 1:
-            distinct += 1
-        while time[i] <= time[j] - within:
-            counts[code[i]] -= 1
-            if counts[code[i]] == 0:
-                distinct -= 1
-            i += 1
-        if distinct > cap:
-            hub = True
-        elif distinct > score or (distinct == score and j - i + 1 > size):
-            score, at, to, size = distinct, i, j, j - i + 1
-    for k in range(i, end):
-        counts[code[k]] = 0
-    return score, at, to, size, hub
 
 
 @_jit
@@ -227,7 +204,7 @@ def _best(
 ) -> Any:  # fmt: skip
     """score, first and last item, split (kinds that have one), hub."""
     if kind == FAN:
-        score, at, to, size, hub = _fan(time, code, begin, end, within, cap, counts)
+        score, at, to, size, hub = widest(time, code, begin, end, within, cap, counts)
         return score, at, to, -1, hub
     score, at, to, split, size = 0, -1, -1, -1, 0
     hub = False
@@ -309,6 +286,8 @@ def _strongest(
     hubs = np.zeros(0, np.int64)
     count = size = skipped = 0
     todo = np.zeros((64, 2), np.int64)
+    told = np.zeros(time.size, np.uint8)
+    fans = np.zeros(longest, np.int64)
     for g in range(group_start.size - 1):
         todo[0, 0], todo[0, 1] = group_start[g], group_start[g + 1]
         left = 1
@@ -321,6 +300,7 @@ def _strongest(
             if hub:
                 hubs = pushed(hubs, skipped, g)
                 skipped += 1
+                told[begin:end] = 1
                 continue
             if best < at_least or at < 0:
                 continue
@@ -336,6 +316,7 @@ def _strongest(
                     if step > 0:
                         first = k if first < 0 else min(first, k)
                     if step == wanted:
+                        told[k] = 1
                         item = pushed(item, size, k)
                         hop = pushed(hop, size, step)
                         size += 1
@@ -358,6 +339,35 @@ def _strongest(
             todo[left, 0], todo[left, 1] = to + 1, end
             todo[left + 1, 0], todo[left + 1, 1] = begin, first
             left += 2
+        if kind == FAN:
+            begin, end = group_start[g], group_start[g + 1]
+            widths(time, code, begin, end, within, counts, fans)
+            for k in range(begin, end):
+                if told[k]:
+                    continue
+                to = k
+                for j in range(k, end):
+                    if time[j] - time[k] >= within:
+                        break
+                    if fans[j - begin] > fans[to - begin]:
+                        to = j
+                if fans[to - begin] < at_least:
+                    continue
+                while to + 1 < end and time[to + 1] - time[k] < within and fans[to + 1 - begin] == fans[to - begin]:
+                    to += 1
+                at = to
+                while at > begin and time[at - 1] > time[to] - within:
+                    at -= 1
+                for f in range(at, to + 1):
+                    told[f] = 1
+                    item = pushed(item, size, f)
+                    hop = pushed(hop, size, 1)
+                    size += 1
+                group = pushed(group, count, g)
+                score = pushed(score, count, fans[to - begin])
+                retention = _put(retention, count, np.nan)
+                count += 1
+                start = pushed(start, count, size)
     return (
         group[:count].copy(), start[: count + 1].copy(), item[:size].copy(), hop[:size].copy(),
         retention[:count].copy(), score[:count].copy(), hubs[:skipped].copy(),

@@ -68,7 +68,6 @@ def apart(rows, found):
 
 def strongest(rows, found, score, best):
     """The first instance of each anchor is as strong as any window; who has none has no strong window."""
-    apart(rows, found)
     first = {}
     for anchor, edges in found:
         first.setdefault(anchor, score(anchor, edges))
@@ -80,14 +79,17 @@ def strongest(rows, found, score, best):
 def test_fans(net, least, into):
     rows = rows_of(net)
     own, other = (1, 0) if into else (0, 1)
-    best = {}
+    best, expected = {}, set()
     for v in range(6):
         mine = [e for e, r in enumerate(rows) if r[own] == v and r[other] != v]
-        most = max((len({rows[f][other] for f in window}) for _, window in windows(rows, mine)), default=0)
-        if most >= least:
-            best[v] = most
+        for _, window in windows(rows, mine):
+            if (fan := len({rows[f][other] for f in window})) >= least:
+                best[v] = max(best.get(v, 0), fan)
+                expected.update(window)
     found = find(net, "fan-in" if into else "fan-out", at_least=least)
     strongest(rows, found, lambda v, edges: len({rows[e][other] for _, e in edges}), best)
+    # No payment of a window with enough counterparties is left untold, none of another is told.
+    assert {e for _, edges in found for _, e in edges} == expected
     # As large as its window allows.
     for v, edges in found:
         order = sorted(e for _, e in edges)
@@ -116,6 +118,7 @@ def test_gather_scatter(net, least):
         if most >= least:
             best[v] = most
     found = find(net, "gather-scatter", at_least=least)
+    apart(rows, found)
     strongest(rows, found, lambda v, edges: turned(rows, v, [e for _, e in edges]), best)
     for v, edges in found:
         into, out = [e for hop, e in edges if hop == 1], [e for hop, e in edges if hop == 2]
