@@ -11,9 +11,9 @@ import polars as pl
 
 from fintel.config import Settings
 from fintel.features.entries import entries
-from fintel.graph.entry_columns import with_graph
 from fintel.feeds import mapping_loader
 from fintel.feeds.synthetic import generate
+from fintel.graph.entry_columns import with_graph
 from fintel.pipeline import canonical_tables, ingest, load_library
 from fintel.rules.compiler import compile_library
 from fintel.rules.expression import mention_column

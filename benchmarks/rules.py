@@ -72,7 +72,8 @@ def _all(given: argparse.Namespace, folder: Path, wanted: list[str]) -> dict[str
 
 
 def entries_with_mentions(store: Path, target: Path) -> None:
-    """Entries of a lake as Parquet, with the graph columns that rules read, and a boolean column for each text column and list that a rule asks about."""
+    """Entries of a lake as Parquet, with the graph columns that rules read and a boolean column for each text column
+    and list that a rule asks about."""
     say("writing its entries as Parquet")
     with Lake.open(store) as opened:
         tables = canonical_tables(opened)

@@ -128,7 +128,8 @@ def _texts(rule: Rule) -> list[str]:
 def _reads_graph(rule: Rule) -> bool:
     named = {token.text for text in _texts(rule) for token in tokenise(text) if token.kind is Kind.NAME}
     named |= {column for m in rule.measures.values() for column in (m.column, m.of)}
-    named |= {column for m in (*rule.measures.values(), *rule.steps.values()) for pair in m.same for column in pair}
+    pairs = [*(m.same for m in rule.measures.values()), *(s.same for s in rule.steps.values())]
+    named |= {column for same in pairs for pair in same for column in pair}
     return not named.isdisjoint(GRAPH_COLUMNS)
 
 

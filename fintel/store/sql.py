@@ -192,7 +192,9 @@ def _opened(
         for table in (FEEDS, RUNS):
             _view_rows(connection, table, lake.scan(table.name).collect())
         for name, frame in frames.items():
-            connection.register(name, frame)
+            connection.register("given", frame)
+            connection.execute(f"CREATE TABLE {_name(name)} AS SELECT * FROM given")
+            connection.unregister("given")
         for name, sql in views.items():
             connection.execute(f"CREATE VIEW {_name(name)} AS {sql}")
         connection.execute(f"SET allowed_paths = [{', '.join(map(_text, allowed))}]")

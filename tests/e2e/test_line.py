@@ -15,10 +15,11 @@ import pytest
 
 from fintel.alerts import find_alert
 from fintel.config import Settings
-from fintel.domain.schema import ENTRIES, Type
+from fintel.domain.schema import SEEN_ENTRIES, Type
 from fintel.features.entries import ENTRIES_SQL, entries
 from fintel.feeds import mapping_loader
 from fintel.feeds.synthetic import generate
+from fintel.graph.entry_columns import entry_graph
 from fintel.pipeline import Summary, canonical_tables, detect, ingest, load_library
 from fintel.ranking import LEVEL_BITS, rank
 from fintel.rules.compiler import compile_library
@@ -113,8 +114,10 @@ def test_every_number_of_every_reason_recomputes_from_its_evidence(
 ) -> None:
     """Each measure of each episode, from the rows that stand as its evidence (what peers do has none)."""
     library, _ = load_library(settings)
-    known = set(ENTRIES.names)
-    with connect(lake, views={"entries": ENTRIES_SQL}) as session:
+    known = set(SEEN_ENTRIES.names)
+    with Lake.open(lake) as opened:
+        frames = {"entry_graph": entry_graph(canonical_tables(opened)).collect()}
+    with connect(lake, views={"entries": ENTRIES_SQL}, frames=frames) as session:
         found = session.query(f"""
             select s.rule_id, c.measure, c.episode_id, c.clause, any_value(c.kind) as kind, any_value(c.observed) as observed,
               any_value(c.evidence_truncated) as cut, any_value(c.evidence_rows) as said, any_value(epoch_us(p.booked_at)) as peak,
@@ -125,7 +128,7 @@ def test_every_number_of_every_reason_recomputes_from_its_evidence(
             left join evidence v on v.run_id = c.run_id and v.episode_id = c.episode_id and v.measure = c.measure
             where c.run_id = '{summary.run_id}' group by all""")
         proof = session.query(f"""
-            select * from entries where entry_id in (select entry_id from evidence where run_id = '{summary.run_id}')""")
+            select * from entries join entry_graph using (entry_id) where entry_id in (select entry_id from evidence where run_id = '{summary.run_id}')""")
     rows = {r["entry_id"]: r for r in proof.iter_rows(named=True)}
     kinds = Counter()
     for row in found.iter_rows(named=True):
@@ -143,7 +146,7 @@ def test_every_number_of_every_reason_recomputes_from_its_evidence(
         number = measure.of or (measure.column if measure.column in known else "amount_base")
         told = []
         for r in entries_:
-            value = r[number] if ENTRIES[number].type in (Type.MONEY, Type.INT, Type.FLOAT) else None
+            value = r[number] if SEEN_ENTRIES[number].type in (Type.MONEY, Type.INT, Type.FLOAT) else None
             word = r[measure.column] if measure.column in known else None
             told.append((r["booked_at"].timestamp() * 1e6, value, word))
         value = again(measure, told, row["peak"])
