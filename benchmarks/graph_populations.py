@@ -31,7 +31,9 @@ _BEGUN = 1_735_689_600  # 1 January 2025
 _PLANTED = 0.0011
 _REGULAR = 0.6
 _BOOK = 8
-_POWER = 0.8
+#: Activity falls with this power of the rank. Steeper laws (0.5 and above) make a core of busy accounts in which cycles
+#: of ten payments explode: with 0.35 the yardstick needs about what was measured of it on such networks before.
+_POWER = 0.35
 #: Of the payments of ``fintel synth`` this share has both sides in the bank's view (measured at 2,000 accounts).
 _BOTH_SIDES = 0.883
 #: Share of a day's payments by hour.
@@ -48,8 +50,8 @@ class Shape:
 
 
 SHAPES = {
-    "even": Shape(100_000, 0.002, "100,000 accounts a million payments, the busiest has 0.4 % of them"),
-    "hub": Shape(100_000, 0.015, "the same, but the busiest has 3 %"),
+    "even": Shape(100_000, 0.002, "100,000 accounts a million payments, the busiest is an end of 0.4 %"),
+    "hub": Shape(100_000, 0.015, "the same, but the busiest is an end of 3 %"),
     "dense": Shape(20_000, 0.002, "20,000 accounts a million payments: five a day of each"),
 }
 DAYS = 10
@@ -130,16 +132,9 @@ def draw(shape: Shape, payments: int, seed: int) -> dict[str, Array]:
 
 
 def _activity(accounts: int, busiest: float) -> Array:
-    """Shares by a power law whose first is ``busiest``: flattened at its head, or lifted there."""
-    rank = np.arange(1, accounts + 1, dtype=float)
-    low, high = 0.0, float(accounts)
-    for _ in range(60):
-        shift = (low + high) / 2
-        weights = (rank + shift) ** -_POWER
-        share = weights[0] / weights.sum()
-        low, high = (shift, high) if share > min(busiest, 0.002) else (low, shift)
-    if share < busiest:
-        weights[0] = busiest / (1 - busiest) * weights[1:].sum()
+    """Shares of accounts by a power law, whose first is lifted to ``busiest``."""
+    weights = np.arange(1, accounts + 1, dtype=float) ** -_POWER
+    weights[0] = busiest / (1 - busiest) * weights[1:].sum()
     return weights / weights.sum()
 
 

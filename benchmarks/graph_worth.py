@@ -9,7 +9,7 @@ account and 30 days.
 
 Strict in time: training ends where 60 % of the labelled payments lie before, an embargo of 30 days follows, the test
 is all that comes after; training believes only labels known when the test begins. Columns of a payment see payments
-up to it. Scores are the mean of three boosters; the interval is a bootstrap over accounts (of payments: over payers).
+up to it. Scores are the mean of two boosters; the interval is a bootstrap over accounts (of payments: over payers).
 """
 
 from __future__ import annotations
@@ -58,9 +58,9 @@ _BOOSTER = {
     "lambda_l2": 5.0, "deterministic": True, "force_row_wise": True, "verbosity": -1, "num_threads": 1,
 }  # fmt: skip
 _ROUNDS = 200
-_RUNS = 3
+_RUNS = 2
 #: So many payments that are not labelled are enough to learn from.
-_NEGATIVES = 40_000
+_NEGATIVES = 25_000
 _FEW = 5
 _BOOTSTRAP = 200
 _LADDER = ("amount", "+ windows", "+ motifs", "+ risk")
