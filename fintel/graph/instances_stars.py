@@ -14,6 +14,8 @@ _jit = numba.njit(nogil=True, cache=True)
 
 #: A burst is at least so many times what is usual in a day (``source_new_burst``).
 RISE = 3.0
+#: Ways over mids that are looked at for all scatter–gathers of a network.
+WAYS = 4_000_000
 
 
 def fan_in(search: Search) -> Found:
@@ -114,8 +116,10 @@ def scatter_gather(search: Search) -> Found:
     part = kernels_meetings.parts(Settings(meeting_windows=(window,), cap=search.cap))[0]
     mids, truncated = column_of(search, part, "gathered_mids")
     net = search.network
-    payer, mid, payee = triples(search.edges, np.flatnonzero(mids >= search.at_least), search.within, search.cap)
+    flagged = np.flatnonzero(mids >= search.at_least)
+    payer, mid, payee, left = triples(search.edges, flagged, search.within, search.cap)
     told = _meetings(search, payer, mid, payee)
+    told.skipped += cut_at(f"more than {WAYS:,} ways over mids in the network", net.target[left])
     told.skipped += cut_at("hub among the mids, or more mids than the cap", net.source[np.flatnonzero(truncated)])
     return told
 
@@ -150,24 +154,29 @@ def _part(parts: tuple[Part, ...], name: str) -> Part:
     return next(part for part in parts if part.name.startswith(name))
 
 
-def triples(edges: Array, flagged: Array, within: int, cap: int) -> tuple[Array, Array, Array]:
+def triples(edges: Array, flagged: Array, within: int, cap: int) -> tuple[Array, Array, Array, Array]:
     """Payer, mid and payee of each way whose second leg is a flagged payment or stands before one of the same payee in
-    its window: int64, each once."""
-    payer, mid, payee = _triples(edges, flagged, within, cap)
-    if not payer.size:
-        return payer, mid, payee
-    found = np.unique(np.stack([payer, mid, payee]), axis=1)
-    return found[0], found[1], found[2]
+    its window: int64, each once; and the flagged payments (in order of time) that more than ``WAYS`` ways left no room
+    for. Of a mid the latest ``HUB`` payers are looked at, as the columns do."""
+    payer, mid, payee, left = _triples(edges, flagged, within, min(cap, kernels_meetings.HUB), WAYS)
+    order = np.lexsort((mid, payee, payer))
+    payer, mid, payee = payer[order], mid[order], payee[order]
+    first = np.ones(payer.size, bool)
+    first[1:] = (np.diff(payer) != 0) | (np.diff(mid) != 0) | (np.diff(payee) != 0)
+    return payer[first], mid[first], payee[first], left
 
 
 @_jit
-def _triples(edges: Array, flagged: Array, within: int, cap: int) -> tuple[Array, Array, Array]:
+def _triples(edges: Array, flagged: Array, within: int, cap: int, most: int) -> tuple[Array, Array, Array, Array]:
     payer = np.zeros(16, np.int64)
     mid = np.zeros(16, np.int64)
     payee = np.zeros(16, np.int64)
     seen = np.zeros(edges.size, np.uint8)
     size = 0
-    for e in flagged:
+    for i in range(flagged.size):
+        if size > most:
+            return payer[:size].copy(), mid[:size].copy(), payee[:size].copy(), flagged[i:].copy()
+        e = flagged[i]
         g = e
         # Flagged ones come in order of time, so what stands before one that was seen was seen as far back as needed.
         while g >= 0 and edges[g].time > edges[e].time - within and not seen[g]:
@@ -175,6 +184,11 @@ def _triples(edges: Array, flagged: Array, within: int, cap: int) -> tuple[Array
             looked = 0
             f = edges[g].source_in
             while f >= 0 and edges[f].time > edges[g].time - within and looked < cap:
+                # Of parallel payments the latest stands for all.
+                after = edges[f].after_pair
+                if 0 <= after < g and edges[after].time < edges[g].time:
+                    f = edges[f].before_in
+                    continue
                 looked += 1
                 if edges[f].time < edges[g].time and edges[f].source != edges[g].target:
                     payer = pushed(payer, size, edges[f].source)
@@ -183,7 +197,7 @@ def _triples(edges: Array, flagged: Array, within: int, cap: int) -> tuple[Array
                     size += 1
                 f = edges[f].before_in
             g = edges[g].before_in
-    return payer[:size].copy(), mid[:size].copy(), payee[:size].copy()
+    return payer[:size].copy(), mid[:size].copy(), payee[:size].copy(), flagged[:0].copy()
 
 
 @_jit
