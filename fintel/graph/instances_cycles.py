@@ -26,6 +26,8 @@ _jit = numba.njit(nogil=True, cache=True)
 
 #: A payment's cycles are told up to so many, the shortest first.
 PER_PAYMENT = 64
+#: Steps for each payment of the network, to tell whether it closes any; ``budget`` is for those that do.
+FLAGGING = 2_000
 
 
 def cycles(search: Search) -> Found:
@@ -33,7 +35,7 @@ def cycles(search: Search) -> Found:
     window = search.within * MICROSECOND
     part = kernels_cycles.parts(Settings(cycle_windows=(window,), cap=search.cap))[0]
     chosen = part.settings._replace(
-        hops=search.hops, budget=search.budget, low=max(search.band.low, 0.0), high=search.band.high
+        hops=search.hops, budget=min(search.budget, FLAGGING), low=max(search.band.low, 0.0), high=search.band.high
     )
     nodes = len(search.network.nodes)
     state = part.empty(nodes, len(search.edges))._replace(paths=np.zeros(search.budget + 2, PATH))
