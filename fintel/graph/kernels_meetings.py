@@ -22,13 +22,14 @@ each reach this payee, in order, over h mids or more, the payer at hand being on
 ``triangles_round``: mids over which the payee's money reached the payer (cyclic; in any order; in time order see
 ``cycles_3``).
 
-**Hub policy.** When a relation begins, the mid's ``cap`` latest relations on its other side are looked at (``cap`` of
-the settings, but no more than ``HUB``), and a relation takes part in at most ``cap`` paths as first leg and in as
-many as second. What is beyond is left out of the counts, and the payments of the relations concerned are marked
-truncated for as long as they last. Mids of a meeting are looked at for their order up to ``settings.cap`` for a
-payment, the latest first; else truncated.
+**Hub policy.** An account with more than ``cap`` payers or payees in the window (``cap`` of the settings, but no more
+than ``HUB``) is nobody's go-between, until it has no more than half as many of both. Paths over it are left out of
+the counts, and payments that are legs of such paths are marked truncated. As payer or payee of a meeting an account
+may have any number of mids. Mids of a meeting are looked at for their order up to ``settings.cap`` for a payment (and
+``PASSED`` times as many accounts that may be mids); else truncated.
 
-**Cost.** A path is made and undone once; its count is found by hash when it is made and by position after that.
+**Cost.** A path costs one visit of a hash table when it begins, one when it ends and one at each payment of its legs
+in between; which mids they are is asked only where there are two or more.
 """
 
 from __future__ import annotations
@@ -37,10 +38,22 @@ from datetime import timedelta
 from typing import Any, NamedTuple
 
 import numba
+import numpy as np
 
 from fintel.graph import kernels_paths
 from fintel.graph.kernels_amounts import kept
-from fintel.graph.kernels_paths import MEETINGS, PATHS, RELATIONS, TAIL, WIDEST, begin_relation, end_relation, met
+from fintel.graph.kernels_paths import (
+    TAIL,
+    WIDEST,
+    become_hub,
+    begin_relation,
+    end_relation,
+    meet,
+    met,
+    most_again,
+    room,
+    space,
+)  # fmt: skip
 from fintel.graph.layout import MICROSECOND, GraphColumn, Part, Settings
 
 Array = Any
@@ -50,8 +63,10 @@ _inlined = numba.njit(nogil=True, cache=True, forceinline=True)
 
 #: Latest payments of either leg that are compared to see whether the amount was passed on.
 PARALLEL = 16
-#: A mid with more relations on one side than this (or than ``cap``) is a hub: nobody's go-between.
-HUB = 64
+#: An account with more relations on one side than this (or than ``cap``) is a hub: nobody's go-between.
+HUB = 128
+#: Accounts passed in search of the mids of one meeting, for each mid that may be looked at.
+PASSED = 2
 
 (
     SCATTER_PAYEES, SCATTER_MIDS, GATHER_PAYERS, GATHER_MIDS, GATHERED_PAYERS, GATHERED_MIDS, GATHERED_CONSERVED,
@@ -60,7 +75,7 @@ HUB = 64
 
 
 class MeetingSettings(NamedTuple):
-    """window in µs; cap of relations of a mid; looks at mids of a meeting; band of the share passed on."""
+    """window in µs; most relations of a mid on one side; looks at mids of a meeting; band of the share passed on."""
 
     window: int
     cap: int
@@ -70,22 +85,20 @@ class MeetingSettings(NamedTuple):
 
 
 @_inlined
-def _evict(edges: Array, f: int, state: Any) -> None:
+def _evict(edges: Array, f: int, state: Any, cap: int) -> None:
     """Payment ``f`` leaves the window."""
-    pair = edges[f].pair
-    if pair < 0:
-        return
     relations = state.relations
-    r = state.place[pair]
+    r = state.place[f]
     relations[r].payments -= 1
     if relations[r].payments == 0:
-        end_relation(state, r)
-        state.place[pair] = -1
+        end_relation(state, r, edges[f].source, edges[f].target, cap)
     else:
-        relations[r].oldest = edges[f].after_pair
+        after = edges[f].after_pair
+        relations[r].oldest = after
+        relations[r].begun = edges[after].time
 
 
-@_inlined
+@_jit
 def _conserves(edges: Array, first: int, second: int, relations: Array, low: float, high: float) -> bool:
     """Whether some payment of the second leg passes on an earlier one of the first."""
     g = relations[second].newest
@@ -103,78 +116,121 @@ def _conserves(edges: Array, first: int, second: int, relations: Array, low: flo
     return False
 
 
+@_jit
+def _in_order(
+    edges: Array, s: int, v: int, mids: int, left: int, settings: Any, state: Any
+) -> tuple[int, int, int, bool]:
+    """Of the ``mids`` of s and v: how many were paid before they paid, and how many of these passed the amount on.
+
+    ``left``: looks that are left, before and (returned) after. Last whether some were left out. It goes through the
+    shorter of the lists of s and of v, and looks for the other of the two on the lists of those that it finds.
+    """
+    nodes, neighbours, relations = state.nodes, state.neighbours, state.relations
+    forward = nodes[s].outs < nodes[v].ins
+    begin, count = (nodes[s].payees, nodes[s].outs) if forward else (nodes[v].payers, nodes[v].ins)
+    other = v if forward else s
+    seen = 0
+    in_order = 0
+    conserved = 0
+    passed = 0
+    for i in range(begin + count - 1, begin - 1, -1):
+        m = neighbours[i].node
+        passed += 1
+        if passed > PASSED * settings.looks:
+            return in_order, conserved, left, True
+        if nodes[m].hub:
+            continue
+        at, many = (nodes[m].payees, nodes[m].outs) if forward else (nodes[m].payers, nodes[m].ins)
+        for j in range(at, at + many):
+            if neighbours[j].node == other:
+                if left == 0:
+                    return in_order, conserved, left, True
+                left -= 1
+                first, second = neighbours[i].relation, neighbours[j].relation
+                if not forward:
+                    first, second = second, first
+                if relations[first].begun < relations[second].last:
+                    in_order += 1
+                    if _conserves(edges, first, second, relations, settings.low, settings.high):
+                        conserved += 1
+                seen += 1
+                break
+        if seen == mids:
+            break
+    return in_order, conserved, left, False
+
+
+@_jit
+def _layers(bins: Array, longest: int) -> int:
+    """The largest h for which h payers reach the payee over h mids; ``bins`` (payers by mids) is empty after that."""
+    wide = 0
+    above = 0
+    for h in range(min(longest, WIDEST), 0, -1):
+        above += bins[h]
+        bins[h] = 0
+        if wide == 0 and above >= h:
+            wide = h
+    return wide if wide >= 2 else 0
+
+
 @_inlined
-def _report(edges: Array, e: int, r: int, settings: Any, state: Any, integers: Array, row: int) -> Any:
-    """Write the columns of payment ``e`` of relation ``r``. True if something was left out."""
-    relations, paths, meetings, bins = state.relations, state.paths, state.meetings, state.bins
-    cut = relations[r].cut > 0
-    found = 0
-    most = 0
-    p = relations[r].first
-    while p >= 0:
-        mids = meetings[paths[p].meeting].mids
-        if mids >= 2:
-            found += 1
-            most = max(most, mids)
-        p = paths[p].next_first
-    if found > 0:
-        integers[SCATTER_PAYEES, row] = found
-        integers[SCATTER_MIDS, row] = most
-    found = 0
-    most = 0
-    payers = 0
-    longest = 0
-    kept_most = 0
-    looked = 0
-    p = relations[r].second
-    while p >= 0:
-        m = paths[p].meeting
-        if meetings[m].mids >= 2:
-            found += 1
-            most = max(most, meetings[m].mids)
-            if edges[relations[paths[p].first].oldest].time < edges[e].time:
-                in_order = 0
-                conserved = 0
-                q = meetings[m].path
-                while q >= 0:
-                    looked += 1
-                    if looked > settings.looks:
-                        cut = True
-                        break
-                    first, second = paths[q].first, paths[q].second
-                    if edges[relations[first].oldest].time < edges[relations[second].newest].time:
-                        in_order += 1
-                        if _conserves(edges, first, second, relations, settings.low, settings.high):
-                            conserved += 1
-                    q = paths[q].next_met
-                if in_order >= 2:
-                    payers += 1
-                    longest = max(longest, in_order)
-                    kept_most = max(kept_most, conserved)
-                    bins[min(in_order, WIDEST)] += 1
-        p = paths[p].next_second
-    if found > 0:
-        integers[GATHER_PAYERS, row] = found
-        integers[GATHER_MIDS, row] = most
-    if payers > 0:
-        integers[GATHERED_PAYERS, row] = payers
-        integers[GATHERED_MIDS, row] = longest
-        integers[GATHERED_CONSERVED, row] = kept_most if kept_most >= 2 else 0
-        wide = 0
-        above = 0
-        for h in range(min(longest, WIDEST), 0, -1):
-            above += bins[h]
-            bins[h] = 0
-            if wide == 0 and above >= h:
-                wide = h
-        integers[STACK_WIDTH, row] = wide if wide >= 2 else 0
+def _report(edges: Array, e: int, fresh: bool, settings: Any, state: Any, integers: Array, row: int) -> Any:
+    """Write the columns of payment ``e``; a ``fresh`` relation's paths are made. True: something is left out."""
+    nodes, neighbours, meetings, counters = state.nodes, state.neighbours, state.meetings, state.counters
     u, v = edges[e].source, edges[e].target
-    m = met(state, u, v)
-    if m >= 0:
-        integers[TRIANGLES_THROUGH, row] = meetings[m].mids
-    m = met(state, v, u)
-    if m >= 0:
-        integers[TRIANGLES_ROUND, row] = meetings[m].mids
+    cut = False
+    if nodes[v].hub:
+        cut = nodes[v].outs > 0
+    else:
+        found = 0
+        most = 0
+        for i in range(nodes[v].payees, nodes[v].payees + nodes[v].outs):
+            w = neighbours[i].node
+            if w != u:
+                mids = meet(meetings, counters, u, w) if fresh else met(meetings, u, w)
+                if mids >= 2:
+                    found += 1
+                    most = max(most, mids)
+        if found > 0:
+            integers[SCATTER_PAYEES, row] = found
+            integers[SCATTER_MIDS, row] = most
+    if nodes[u].hub:
+        cut = cut or nodes[u].ins > 0
+    else:
+        found = 0
+        most = 0
+        payers = 0
+        longest = 0
+        kept_most = 0
+        left = settings.looks
+        for i in range(nodes[u].payers, nodes[u].payers + nodes[u].ins):
+            s = neighbours[i].node
+            if s == v:
+                continue
+            mids = meet(meetings, counters, s, v) if fresh else met(meetings, s, v)
+            if mids >= 2:
+                found += 1
+                most = max(most, mids)
+                if state.relations[neighbours[i].relation].begun < edges[e].time:
+                    in_order, conserved, left, short = _in_order(edges, s, v, mids, left, settings, state)
+                    cut = cut or short
+                    if in_order >= 2:
+                        payers += 1
+                        longest = max(longest, in_order)
+                        kept_most = max(kept_most, conserved)
+                        state.bins[min(in_order, WIDEST)] += 1
+        if found > 0:
+            integers[GATHER_PAYERS, row] = found
+            integers[GATHER_MIDS, row] = most
+        if payers > 0:
+            integers[GATHERED_PAYERS, row] = payers
+            integers[GATHERED_MIDS, row] = longest
+            integers[GATHERED_CONSERVED, row] = kept_most if kept_most >= 2 else 0
+            integers[STACK_WIDTH, row] = _layers(state.bins, longest)
+    if nodes[u].outs > 1 and nodes[v].ins > 1:
+        integers[TRIANGLES_THROUGH, row] = met(meetings, u, v)
+    if nodes[v].outs > 0 and nodes[u].ins > 0:
+        integers[TRIANGLES_ROUND, row] = met(meetings, v, u)
     return cut
 
 
@@ -184,32 +240,40 @@ def advance(
     integers: Array, reals: Array, truncated: Array,
 ) -> int:  # fmt: skip
     """Process edges ``begin`` … ``end - 1`` in order; returns ``end``, or the edge that needs more room."""
-    counters = state.counters
-    most = 2 * settings.cap + 2
+    counters, nodes, place, relations = state.counters, state.nodes, state.place, state.relations
+    cap = settings.cap
+    again = most_again(cap)
     for e in range(begin, end):
         start = edges[e].time - settings.window
         tail = counters[TAIL]
         while tail < e and edges[tail].time <= start:
-            _evict(edges, tail, state)
+            if edges[tail].pair >= 0:
+                if not space(state, again):
+                    counters[TAIL] = tail
+                    return e
+                _evict(edges, tail, state, cap)
             tail += 1
         counters[TAIL] = tail
-        pair = edges[e].pair
-        if pair < 0:
+        if edges[e].pair < 0:
             continue
-        r = state.place[pair]
-        if r < 0:
-            if (
-                counters[RELATIONS] + 1 > state.relations.size
-                or counters[PATHS] + most > state.paths.size
-                or counters[MEETINGS] + most > state.meetings.size
-            ):
+        u, v = edges[e].source, edges[e].target
+        before = edges[e].before_pair
+        fresh = before < tail
+        if fresh:
+            if not room(state, u, v, cap):
                 return e
-            r = begin_relation(state, edges[e].source, edges[e].target, settings.cap)
-            state.place[pair] = r
-            state.relations[r].oldest = e
-        state.relations[r].payments += 1
-        state.relations[r].newest = e
-        if _report(edges, e, r, settings, state, integers, e - first):
+            if nodes[u].hub == 0 and nodes[u].outs == cap:
+                become_hub(state, u)
+            if nodes[v].hub == 0 and nodes[v].ins == cap:
+                become_hub(state, v)
+            r = begin_relation(edges, e, state)
+        else:
+            r = np.int64(place[before])
+        place[e] = r
+        relations[r].payments += 1
+        relations[r].newest = e
+        relations[r].last = edges[e].time
+        if _report(edges, e, fresh, settings, state, integers, e - first):
             truncated[e - first] = 1
     return end
 

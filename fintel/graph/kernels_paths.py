@@ -1,8 +1,9 @@
-"""Relations, paths over two of them, and meetings of paths: the pools that the kernel of meetings works with.
+"""Who pays whom in the window, and over how many mids two accounts meet: what the kernel of meetings works with.
 
-A *relation* is a payer and a payee with payments in the window; a *path* is two relations over a mid; a *meeting* is
-a payer and a payee that paths connect. All three live in arrays whose free places are chained, so a place stays the
-same for as long as the thing lasts: only a path that is made asks the hash table.
+A *relation* is a payer and a payee with payments in the window. Each account has a compact list of its payees and one
+of its payers, (account, relation) side by side in a block of a pool, so that going through them touches few cache
+lines. Of two accounts that meet only the number of mids is kept, in one hash table; which mids these are is read off
+the lists when it is asked for. Meetings that have come down to no mids stay in the table until it is made anew.
 """
 
 from __future__ import annotations
@@ -24,304 +25,267 @@ _inlined = numba.njit(nogil=True, cache=True, forceinline=True)
 WIDEST = 64
 
 _I4, _I8 = np.int32, np.int64
-#: First relation in the lists of those that an account has as payer and as payee; -1: none.
-NODE = np.dtype([("out", _I4), ("into", _I4)])
-#: A relation: payments in the window, oldest and newest of them, neighbours in the two lists, its paths as first and
-#: as second leg, whether paths of it were left out.
+#: Payees and payers of an account: begin of the block, how many, size of the block is ``1 << class`` (-1: none yet);
+#: whether it is a hub.
+NODE = np.dtype(
+    [(name, _I4) for name in ("payees", "outs", "out_class", "payers", "ins", "in_class", "hub", "pad")]
+)  # fmt: skip
+#: An account on a list, and the relation to it.
+NEIGHBOUR = np.dtype([("node", _I4), ("relation", _I4)])
+#: A relation: times of its oldest and newest payment in the window (µs), which these are, how many there are, its
+#: places on the two lists.
 RELATION = np.dtype(
-    [(name, _I4) for name in (
-        "source", "target", "payments", "oldest", "newest", "next_out", "back_out", "next_in", "back_in",
-        "first", "firsts", "second", "seconds", "cut",
-    )]
+    [("begun", _I8), ("last", _I8)]
+    + [(name, _I4) for name in ("oldest", "newest", "payments", "at_out", "at_in", "pad")]
 )  # fmt: skip
-#: A path: its legs, its meeting, neighbours among the paths of the first leg, of the second, of the meeting.
-PATH = np.dtype(
-    [(name, _I4) for name in (
-        "first", "second", "meeting", "next_first", "back_first", "next_second", "back_second", "next_met", "back_met",
-    )]
-)  # fmt: skip
-#: Of two accounts (payer * 2**32 + payee): how many paths, the latest of them, next meeting in the same bucket.
-MEETING = np.dtype([("key", _I8), ("mids", _I4), ("path", _I4), ("next", _I4), ("pad", _I4)])
+#: Of two accounts (payer * 2**32 + payee; -1: free): how many mids.
+MEETING = np.dtype([("key", _I8), ("mids", _I8)])
 
-(TAIL, RELATIONS, RELATION_FREE, RELATION_END, PATHS, PATH_FREE, PATH_END, MEETINGS, MEETING_FREE, MEETING_END) = range(
-    10
-)
+#: Sizes of blocks are powers of two from 2**2 on; per class the first of the free ones.
+CLASSES = 32
+_SMALLEST = 2
+(TAIL, RELATIONS, RELATION_FREE, RELATION_END, NEIGHBOURS, MEETINGS) = range(6)
+FREE = 6
+_NOBODY = np.array((0, 0, -1, 0, 0, -1, 0, 0), NODE)[()]
+_FREE_MEETING = np.array((-1, 0), MEETING)[()]
 
 
 class MeetingState(NamedTuple):
-    """nodes: NODE; place: int32, of each pair its relation (-1: none); pools of relations, paths, meetings; buckets:
-    int32 (a power of two); bins: int32 (WIDEST + 1,), scratch; counters: int64."""
+    """nodes: NODE; place: int32, of each payment its relation; relations, neighbours: pools; meetings: MEETING (a power
+    of two); bins: int32 (WIDEST + 1,), scratch; counters: int64."""
 
     nodes: Array
     place: Array
     relations: Array
-    paths: Array
+    neighbours: Array
     meetings: Array
-    buckets: Array
     bins: Array
     counters: Array
 
 
 @_inlined
-def _bucket(buckets: Array, key: int) -> Any:
-    return home(key, buckets.size)
-
-
-@_inlined
-def met(state: Any, payer: int, payee: int) -> Any:
-    """The meeting of two accounts, or -1."""
+def met(meetings: Array, payer: int, payee: int) -> Any:
+    """Over how many mids two accounts meet."""
     key = np.int64(payer) << 32 | np.int64(payee)
-    m = state.buckets[_bucket(state.buckets, key)]
-    while m >= 0 and state.meetings[m].key != key:
-        m = state.meetings[m].next
-    return m
+    slot = home(key, meetings.size)
+    while meetings[slot].key != key:
+        if meetings[slot].key == -1:
+            return np.int64(0)
+        slot = (slot + 1) & (meetings.size - 1)
+    return meetings[slot].mids
 
 
 @_inlined
-def _meet(state: Any, payer: int, payee: int) -> Any:
-    """The meeting of two accounts, made if need be."""
-    m = met(state, payer, payee)
-    if m >= 0:
-        return m
-    counters, meetings = state.counters, state.meetings
-    m = counters[MEETING_FREE]
-    if m >= 0:
-        counters[MEETING_FREE] = meetings[m].next
-    else:
-        m = counters[MEETING_END]
-        counters[MEETING_END] += 1
-    counters[MEETINGS] += 1
+def meet(meetings: Array, counters: Array, payer: int, payee: int) -> Any:
+    """One mid more between two accounts; how many there are now."""
     key = np.int64(payer) << 32 | np.int64(payee)
-    slot = _bucket(state.buckets, key)
-    meetings[m].key = key
-    meetings[m].mids = 0
-    meetings[m].path = -1
-    meetings[m].next = state.buckets[slot]
-    state.buckets[slot] = m
-    return m
+    slot = home(key, meetings.size)
+    while meetings[slot].key != key:
+        if meetings[slot].key == -1:
+            meetings[slot].key = key
+            meetings[slot].mids = 1
+            counters[MEETINGS] += 1
+            return np.int64(1)
+        slot = (slot + 1) & (meetings.size - 1)
+    meetings[slot].mids += 1
+    return meetings[slot].mids
 
 
 @_inlined
-def _part_company(state: Any, m: int) -> None:
-    """Forget a meeting that no mid is left of."""
-    meetings, buckets, counters = state.meetings, state.buckets, state.counters
-    slot = _bucket(buckets, meetings[m].key)
-    if buckets[slot] == m:
-        buckets[slot] = meetings[m].next
-    else:
-        before = buckets[slot]
-        while meetings[before].next != m:
-            before = meetings[before].next
-        meetings[before].next = meetings[m].next
-    meetings[m].next = counters[MEETING_FREE]
-    counters[MEETING_FREE] = m
-    counters[MEETINGS] -= 1
+def _leave(meetings: Array, payer: int, payee: int) -> None:
+    """One mid less between two accounts that do meet."""
+    key = np.int64(payer) << 32 | np.int64(payee)
+    slot = home(key, meetings.size)
+    while meetings[slot].key != key:
+        slot = (slot + 1) & (meetings.size - 1)
+    meetings[slot].mids -= 1
 
 
 @_inlined
-def _join(state: Any, first: int, second: int) -> None:
-    """Make the path of two relations."""
-    paths, relations, counters = state.paths, state.relations, state.counters
-    meetings = state.meetings
-    m = _meet(state, relations[first].source, relations[second].target)
-    p = counters[PATH_FREE]
-    if p >= 0:
-        counters[PATH_FREE] = paths[p].next_first
+def _block(neighbours: Array, counters: Array, size_class: int) -> Any:
+    block = counters[FREE + size_class]
+    if block >= 0:
+        counters[FREE + size_class] = neighbours[block].node
     else:
-        p = counters[PATH_END]
-        counters[PATH_END] += 1
-    counters[PATHS] += 1
-    paths[p].first = first
-    paths[p].second = second
-    paths[p].meeting = m
-    paths[p].back_first = -1
-    paths[p].back_second = -1
-    paths[p].back_met = -1
-    head = meetings[m].path
-    paths[p].next_met = head
-    if head >= 0:
-        paths[head].back_met = p
-    meetings[m].path = p
-    meetings[m].mids += 1
-    head = relations[first].first
-    paths[p].next_first = head
-    if head >= 0:
-        paths[head].back_first = p
-    relations[first].first = p
-    relations[first].firsts += 1
-    head = relations[second].second
-    paths[p].next_second = head
-    if head >= 0:
-        paths[head].back_second = p
-    relations[second].second = p
-    relations[second].seconds += 1
+        block = counters[NEIGHBOURS]
+        counters[NEIGHBOURS] += 1 << size_class
+    return block
 
 
 @_inlined
-def _undo(state: Any, p: int) -> None:
-    """Forget a path."""
-    paths, relations, meetings, counters = state.paths, state.relations, state.meetings, state.counters
-    first, second, m = paths[p].first, paths[p].second, paths[p].meeting
-    before, after = paths[p].back_first, paths[p].next_first
-    if before >= 0:
-        paths[before].next_first = after
-    else:
-        relations[first].first = after
-    if after >= 0:
-        paths[after].back_first = before
-    before, after = paths[p].back_second, paths[p].next_second
-    if before >= 0:
-        paths[before].next_second = after
-    else:
-        relations[second].second = after
-    if after >= 0:
-        paths[after].back_second = before
-    relations[first].firsts -= 1
-    relations[second].seconds -= 1
-    before, after = paths[p].back_met, paths[p].next_met
-    if before >= 0:
-        paths[before].next_met = after
-    else:
-        meetings[m].path = after
-    if after >= 0:
-        paths[after].back_met = before
-    meetings[m].mids -= 1
-    if meetings[m].mids == 0:
-        _part_company(state, m)
-    paths[p].next_first = counters[PATH_FREE]
-    counters[PATH_FREE] = p
-    counters[PATHS] -= 1
+def _moved(neighbours: Array, counters: Array, block: int, count: int, size_class: int) -> Any:
+    """A block of twice the size with the same neighbours (of the smallest size, if there was none)."""
+    if size_class < 0:
+        return _block(neighbours, counters, _SMALLEST)
+    wider = _block(neighbours, counters, size_class + 1)
+    for i in range(count):
+        neighbours[wider + i] = neighbours[block + i]
+    neighbours[block].node = counters[FREE + size_class]
+    counters[FREE + size_class] = block
+    return wider
 
 
 @_inlined
-def begin_relation(state: Any, u: int, v: int, cap: int) -> Any:
-    """Make the relation u -> v, with its paths."""
-    nodes, relations, counters = state.nodes, state.relations, state.counters
+def room(state: Any, u: int, v: int, cap: int) -> Any:
+    """Whether there is room for one relation more, u -> v."""
+    nodes, counters = state.nodes, state.counters
+    return (
+        counters[RELATIONS] < state.relations.size
+        and counters[NEIGHBOURS] + 2 * (nodes[u].outs + nodes[v].ins) + 8 <= state.neighbours.size
+        and space(state, 2 * cap)
+    )
+
+
+@_inlined
+def space(state: Any, meetings: int) -> Any:
+    """Whether there is room for so many more meetings."""
+    return 2 * (state.counters[MEETINGS] + meetings) <= state.meetings.size
+
+
+@_inlined
+def most_again(cap: int) -> Any:
+    """Meetings that begin at most when a hub is one no more."""
+    return (cap // 2) * (cap // 2)
+
+
+@_jit
+def _all_meet(state: Any, m: int) -> None:
+    """``m`` is a go-between again."""
+    nodes, neighbours = state.nodes, state.neighbours
+    for i in range(nodes[m].payers, nodes[m].payers + nodes[m].ins):
+        s = neighbours[i].node
+        for j in range(nodes[m].payees, nodes[m].payees + nodes[m].outs):
+            if neighbours[j].node != s:
+                meet(state.meetings, state.counters, s, neighbours[j].node)
+
+
+@_jit
+def become_hub(state: Any, m: int) -> None:
+    """``m`` is nobody's go-between any more."""
+    nodes, neighbours = state.nodes, state.neighbours
+    nodes[m].hub = 1
+    for i in range(nodes[m].payers, nodes[m].payers + nodes[m].ins):
+        s = neighbours[i].node
+        for j in range(nodes[m].payees, nodes[m].payees + nodes[m].outs):
+            if neighbours[j].node != s:
+                _leave(state.meetings, s, neighbours[j].node)
+
+
+@_inlined
+def begin_relation(edges: Array, e: int, state: Any) -> Any:
+    """Make the relation of payment ``e`` and put it on the lists."""
+    nodes, relations, neighbours, counters = state.nodes, state.relations, state.neighbours, state.counters
+    u, v = edges[e].source, edges[e].target
     r = counters[RELATION_FREE]
     if r >= 0:
-        counters[RELATION_FREE] = relations[r].next_out
+        counters[RELATION_FREE] = relations[r].oldest
     else:
         r = counters[RELATION_END]
         counters[RELATION_END] += 1
     counters[RELATIONS] += 1
-    relations[r].source = u
-    relations[r].target = v
+    relations[r].begun = edges[e].time
+    relations[r].oldest = e
     relations[r].payments = 0
-    relations[r].first = -1
-    relations[r].firsts = 0
-    relations[r].second = -1
-    relations[r].seconds = 0
-    relations[r].cut = 0
-    looked = 0
-    other = nodes[v].out
-    while other >= 0:
-        if relations[other].target != u:
-            if looked == cap or relations[other].seconds >= cap:
-                relations[r].cut = 1
-                relations[other].cut = 1
-            else:
-                _join(state, r, other)
-        looked += 1
-        if looked > cap:
-            break
-        other = relations[other].next_out
-    looked = 0
-    other = nodes[u].into
-    while other >= 0:
-        if relations[other].source != v:
-            if looked == cap or relations[other].firsts >= cap:
-                relations[r].cut = 1
-                relations[other].cut = 1
-            else:
-                _join(state, other, r)
-        looked += 1
-        if looked > cap:
-            break
-        other = relations[other].next_in
-    head = nodes[u].out
-    relations[r].next_out = head
-    relations[r].back_out = -1
-    if head >= 0:
-        relations[head].back_out = r
-    nodes[u].out = r
-    head = nodes[v].into
-    relations[r].next_in = head
-    relations[r].back_in = -1
-    if head >= 0:
-        relations[head].back_in = r
-    nodes[v].into = r
+    count, kind = nodes[u].outs, nodes[u].out_class
+    if kind < 0 or count == 1 << kind:
+        nodes[u].payees = _moved(neighbours, counters, nodes[u].payees, count, kind)
+        nodes[u].out_class = max(kind + 1, _SMALLEST)
+    neighbours[nodes[u].payees + count].node = v
+    neighbours[nodes[u].payees + count].relation = r
+    relations[r].at_out = count
+    nodes[u].outs = count + 1
+    count, kind = nodes[v].ins, nodes[v].in_class
+    if kind < 0 or count == 1 << kind:
+        nodes[v].payers = _moved(neighbours, counters, nodes[v].payers, count, kind)
+        nodes[v].in_class = max(kind + 1, _SMALLEST)
+    neighbours[nodes[v].payers + count].node = u
+    neighbours[nodes[v].payers + count].relation = r
+    relations[r].at_in = count
+    nodes[v].ins = count + 1
     return r
 
 
-@_inlined
-def end_relation(state: Any, r: int) -> None:
-    """Forget a relation that has no payment left in the window, with its paths."""
-    nodes, relations, counters = state.nodes, state.relations, state.counters
-    while relations[r].first >= 0:
-        _undo(state, relations[r].first)
-    while relations[r].second >= 0:
-        _undo(state, relations[r].second)
-    before, after = relations[r].back_out, relations[r].next_out
-    if before >= 0:
-        relations[before].next_out = after
-    else:
-        nodes[relations[r].source].out = after
-    if after >= 0:
-        relations[after].back_out = before
-    before, after = relations[r].back_in, relations[r].next_in
-    if before >= 0:
-        relations[before].next_in = after
-    else:
-        nodes[relations[r].target].into = after
-    if after >= 0:
-        relations[after].back_in = before
-    relations[r].next_out = counters[RELATION_FREE]
+@_jit
+def end_relation(state: Any, r: int, u: int, v: int, cap: int) -> None:
+    """Forget a relation u -> v that has no payment left in the window."""
+    nodes, relations, neighbours, counters = state.nodes, state.relations, state.neighbours, state.counters
+    meetings = state.meetings
+    at = nodes[u].payees + relations[r].at_out
+    nodes[u].outs -= 1
+    last = nodes[u].payees + nodes[u].outs
+    neighbours[at] = neighbours[last]
+    relations[neighbours[at].relation].at_out = at - nodes[u].payees
+    at = nodes[v].payers + relations[r].at_in
+    nodes[v].ins -= 1
+    last = nodes[v].payers + nodes[v].ins
+    neighbours[at] = neighbours[last]
+    relations[neighbours[at].relation].at_in = at - nodes[v].payers
+    relations[r].oldest = counters[RELATION_FREE]
     counters[RELATION_FREE] = r
     counters[RELATIONS] -= 1
+    if nodes[v].hub == 0:
+        for i in range(nodes[v].payees, nodes[v].payees + nodes[v].outs):
+            w = neighbours[i].node
+            if w != u:
+                _leave(meetings, u, w)
+    elif max(nodes[v].ins, nodes[v].outs) <= cap // 2:
+        nodes[v].hub = 0
+        _all_meet(state, v)
+    if nodes[u].hub == 0:
+        for i in range(nodes[u].payers, nodes[u].payers + nodes[u].ins):
+            s = neighbours[i].node
+            if s != v:
+                _leave(meetings, s, v)
+    elif max(nodes[u].ins, nodes[u].outs) <= cap // 2:
+        nodes[u].hub = 0
+        _all_meet(state, u)
 
 
 @_jit
-def _rebucket(meetings: Array, buckets: Array, old: Array) -> None:
-    for slot in range(old.size):
-        m = old[slot]
-        while m >= 0:
-            after = meetings[m].next
-            place = _bucket(buckets, meetings[m].key)
-            meetings[m].next = buckets[place]
-            buckets[place] = m
-            m = after
+def _keep(old: Array, new: Array) -> int:
+    """Take over the meetings that there still are; how many."""
+    kept = 0
+    for i in range(old.size):
+        if old[i].mids > 0:
+            slot = home(old[i].key, new.size)
+            while new[slot].key != -1:
+                slot = (slot + 1) & (new.size - 1)
+            new[slot] = old[i]
+            kept += 1
+    return kept
 
 
 def empty(nodes: int, edges: int, cap: int) -> MeetingState:
-    counters = np.zeros(10, np.int64)
-    counters[[RELATION_FREE, PATH_FREE, MEETING_FREE]] = -1
-    room = 1 << (8 * cap + 16).bit_length()
+    """Before the first payment. Room in the hash table is six times what one step may need: ``more`` relies on it."""
+    counters = np.zeros(FREE + CLASSES, np.int64)
+    counters[[RELATION_FREE, *range(FREE, FREE + CLASSES)]] = -1
+    size = 1 << (6 * max(most_again(cap), 2 * cap)).bit_length()
     return MeetingState(
-        nodes=np.full(nodes, -1, NODE),
-        place=np.full(2 * edges, -1, np.int32),
-        relations=np.zeros(room, RELATION),
-        paths=np.zeros(room, PATH),
-        meetings=np.zeros(room, MEETING),
-        buckets=np.full(room, -1, np.int32),
+        nodes=np.full(nodes, _NOBODY, NODE),
+        place=np.zeros(edges, np.int32),
+        relations=np.zeros(1024, RELATION),
+        neighbours=np.zeros(4096, NEIGHBOUR),
+        meetings=np.full(size, _FREE_MEETING, MEETING),
         bins=np.zeros(WIDEST + 1, np.int32),
         counters=counters,
     )
 
 
 def grown(state: MeetingState, nodes: int, edges: int) -> MeetingState:
-    return state._replace(nodes=enlarged(state.nodes, nodes, -1), place=enlarged(state.place, 2 * edges, -1))
+    return state._replace(nodes=enlarged(state.nodes, nodes, _NOBODY), place=enlarged(state.place, edges))
 
 
 def more(state: MeetingState) -> MeetingState:
-    """Twice the room of whichever pool is more than half full."""
+    """Twice the room of whichever pool is more than half full; meetings without mids are let go."""
     counters = state.counters
     if 2 * counters[RELATIONS] > len(state.relations):
         state = state._replace(relations=enlarged(state.relations, 2 * len(state.relations)))
-    if 2 * counters[PATHS] > len(state.paths):
-        state = state._replace(paths=enlarged(state.paths, 2 * len(state.paths)))
-    if 2 * counters[MEETINGS] > len(state.meetings):
-        meetings = enlarged(state.meetings, 2 * len(state.meetings))
-        buckets = np.full(len(meetings), -1, np.int32)
-        _rebucket(meetings, buckets, state.buckets)
-        state = state._replace(meetings=meetings, buckets=buckets)
+    if 4 * counters[NEIGHBOURS] > len(state.neighbours):
+        state = state._replace(neighbours=enlarged(state.neighbours, 2 * len(state.neighbours)))
+    if 3 * counters[MEETINGS] > len(state.meetings):
+        live = np.count_nonzero(state.meetings["mids"])
+        size = len(state.meetings) * (2 if 4 * live > len(state.meetings) else 1)
+        meetings = np.full(size, _FREE_MEETING, MEETING)
+        counters[MEETINGS] = _keep(state.meetings, meetings)
+        state = state._replace(meetings=meetings)
     return state
