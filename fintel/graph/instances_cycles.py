@@ -28,6 +28,8 @@ _jit = numba.njit(nogil=True, cache=True)
 PER_PAYMENT = 64
 #: Steps for each payment of the network, to tell whether it closes any; ``budget`` is for those that do.
 FLAGGING = 2_000
+#: Steps, and cycles written out, for a whole network; what is left then is told as skipped.
+STEPS, WRITTEN = 200_000_000, 200_000
 
 
 def cycles(search: Search) -> Found:
@@ -43,17 +45,17 @@ def cycles(search: Search) -> Found:
     shortest = next(values for name, values in found.items() if name.startswith("cycle_shortest"))
     conserved = next(values for name, values in found.items() if name.startswith("cycles_conserved"))
     flagged = np.flatnonzero(shortest > 0 if search.band.open else (conserved > 0) | ((truncated > 0) & (shortest > 0)))
-    start, edge, closing, full = _closed(
+    start, edge, full, left = _closed(
         search.edges, flagged, search.within, search.hops, search.at_least, search.cap, search.budget,
-        search.band.low, search.band.high, search.band.open, PER_PAYMENT,
+        search.band.low, search.band.high, search.band.open, PER_PAYMENT, STEPS, WRITTEN,
     )  # fmt: skip
     target = search.network.target
     result = sequences(search, start, edge)
     result.skipped = [
         *cut_at("more payments than cap or budget allow to follow back", target[np.flatnonzero(truncated)]),
+        *cut_at(f"more than {STEPS:,} steps or {WRITTEN:,} cycles in the network", target[left]),
         *cut_at(f"more than {PER_PAYMENT} cycles closed by one payment", target[full]),
     ]
-    del closing
     return result
 
 
@@ -122,16 +124,20 @@ def _on_path(paths: Array, at: int, node: int) -> bool:
 @_jit
 def _closed(
     edges: Array, flagged: Array, within: int, hops: int, at_least: int, cap: int, budget: int,
-    low: float, high: float, any_amount: bool, most: int,
+    low: float, high: float, any_amount: bool, most: int, most_steps: int, most_written: int,
 ) -> Any:  # fmt: skip
-    """Sequences of payments, each in time order: starts, edges; the closing payments; those with more than ``most``."""
+    """Sequences of payments, each in time order: starts, edges; closing payments with more than
+    ``most``; those that no steps were left for."""
     start = np.zeros(16, np.int64)
     edge = np.zeros(16, np.int32)
-    closing = np.zeros(16, np.int64)
     full = np.zeros(0, np.int64)
     count = size = cut = 0
     paths = np.zeros(budget + 2, PATH)
-    for e in flagged:
+    spent = 0
+    for i in range(flagged.size):
+        if spent > most_steps or count > most_written:
+            return start[: count + 1].copy(), edge[:size].copy(), full[:cut].copy(), flagged[i:].copy()
+        e = flagged[i]
         v = edges[e].target
         since = edges[e].time - within
         paths[0].edge = e
@@ -177,7 +183,6 @@ def _closed(
                                 edge = pushed(edge, size, paths[p].edge)
                                 size += 1
                                 p = paths[p].parent
-                            closing = pushed(closing, count, e)
                             count += 1
                             start = pushed(start, count, size)
                     elif fits and length + 1 < hops and not _on_path(paths, at, y):
@@ -190,4 +195,5 @@ def _closed(
                     break
             begin = stop
             length += 1
-    return start[: count + 1].copy(), edge[:size].copy(), closing[:count].copy(), full[:cut].copy()
+        spent += steps
+    return start[: count + 1].copy(), edge[:size].copy(), full[:cut].copy(), flagged[:0].copy()
