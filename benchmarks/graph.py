@@ -47,7 +47,6 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--folder", type=Path, help="keep networks and outcomes here, and take them from here")
     parser.add_argument("--yardstick", help="an interpreter that has snapml and numpy")
-    parser.add_argument("--yardstick-threads", type=int, default=2)
     parser.add_argument("--kinds", default=",".join(KINDS), help=f"of the yardstick: of {', '.join(KINDS)}")
     parser.add_argument("--calm", type=float, help="wait before each contender until the load is below this")
     parser.add_argument("--timeout", type=float, default=900, help="seconds after which a contender is ended")
@@ -81,7 +80,7 @@ def _measured(given: argparse.Namespace, folder: Path) -> dict[str, Any]:
         "day": time.strftime("%Y-%m-%d"), "cores": os.cpu_count(), "payments": given.payments,
         "versions": {name: version(name) for name in ("numba", "numpy", "polars", "networkit", "scipy")}
         | {"python": ".".join(str(x) for x in sys.version_info[:3])},
-        "yardstick": bool(given.yardstick), "yardstick_threads": given.yardstick_threads, "networks": {},
+        "networks": {},
     }  # fmt: skip
     wanted = [task for task in TASKS if task in given.tasks.split(",")]
     kinds = tuple(kind for kind in KINDS if kind in given.kinds.split(","))
@@ -119,7 +118,7 @@ def _all(given: argparse.Namespace, file: Path, tasks: list[str], kinds: tuple[s
         alone = kind.endswith("-1")
         arguments = [
             kind.removesuffix("-1"), "--python", given.yardstick, "--population", str(file),
-            "--threads", "1" if alone else str(given.yardstick_threads), *(("--singles", "2000") if alone else ()),
+            "--threads", "1" if alone else "2", *(("--singles", "2000") if alone else ()),
         ]  # fmt: skip
         outcomes[kind] = _one(given, kind, YARDSTICK, arguments)
     return outcomes

@@ -17,8 +17,8 @@ _NAMES = {
 _WHAT = {
     "families": "fintel, the yardstick's families, one window",
     "full": "fintel, everything, three windows",
-    "paper": "yardstick, as its authors describe it",
-    "lean": "yardstick, the same figures only",
+    "paper": "yardstick, as its authors describe it, two threads",
+    "lean": "yardstick, the same figures only, two threads",
     "paper-1": "yardstick, as its authors describe it, one thread",
     "lean-1": "yardstick, the same figures only, one thread",
 }
@@ -48,7 +48,7 @@ def page(found: Found) -> str:
     lines = [
         f"Measured on {found['day']}: {found['cores']} cores, Python {v['python']}, numba {v['numba']}, "
         f"numpy {v['numpy']}, polars {v['polars']}, networkit {v['networkit']}"
-        + (f"; yardstick snapml {yardstick}, batch 2048, {found['yardstick_threads']} threads." if yardstick else "."),
+        + (f"; yardstick snapml {yardstick}, batch 2048." if yardstick else "."),
         "",
         "### Columns of all payments at once",
         "",
@@ -92,7 +92,7 @@ def _batches(networks: Found) -> list[list[str]]:
             cut = f"{facts['truncated'] / facts['payments']:.1%}" if "truncated" in facts else ""
             rows.append([
                 _NAMES[name], _WHAT[task], f"{facts['payments']:,}", f"{outcome['seconds']['features']:.2f}",
-                f"{facts['processor'] if task in ('paper', 'lean') else facts['processor']['features']:.2f}",
+                f"{_used(outcome) * facts['payments']:.2f}",
                 f"{_rate(outcome):,.0f}", str(facts["columns"]), cut, f"{facts['peak_mb']:,}", _load(outcome),
             ])  # fmt: skip
     return rows
@@ -105,7 +105,7 @@ def _load(outcome: Found) -> str:
 def _used(outcome: Found) -> float:
     """Processor seconds a payment."""
     used = outcome["facts"]["processor"]
-    return float((used if isinstance(used, float) else used["features"]) / outcome["facts"]["payments"])
+    return float((used["features"] if isinstance(used, dict) else used) / outcome["facts"]["payments"])
 
 
 def _rate(outcome: Found) -> float:
