@@ -169,7 +169,8 @@ def _list_used(found: AnyList) -> ListUsed:
         case PatternList():
             kind, entries = "forms of text", len(found.patterns)
         case _:
-            kind, entries = "words and phrases", len(found.terms)
+            scripts = ", ".join(sorted({term.script for term in found.terms}))
+            kind, entries = f"words and phrases ({scripts})" if scripts else "words and phrases", len(found.terms)
     return ListUsed(found.name, kind, entries, found.description, found.source)
 
 

@@ -28,6 +28,7 @@ from fintel.rules.exclusions import KEYS as EXCLUSION_KEYS
 from fintel.rules.lists import AMOUNT_KEYS, INDICATOR_KEYS, LIST_CONTENT, PATTERN_KEYS, TERM_KEYS, TYPOLOGIES
 from fintel.rules.rule_file import KEYS, LOGIC_KEYS, MEASURE_KEYS, PARAMETER_KEYS, REQUIRED_KEYS, STEP_KEYS
 from fintel.rules.scope import entry_columns
+from fintel.rules.scripts import SCRIPTS
 
 #: The folder of schemas beside packs, and inside fintel.
 SCHEMA_FOLDER = "schemas"
@@ -235,7 +236,7 @@ def _list() -> Schema:
     line = {"amount": _NUMBER}
     contents: dict[str, Schema] = {
         "values": _TEXTS,
-        "terms": {"type": "array", "items": _object(TERM_KEYS, ("term",))},
+        "terms": {"type": "array", "items": _object(TERM_KEYS, ("term",), {"script": _one_of(SCRIPTS)})},
         "patterns": {"type": "array", "items": _object(PATTERN_KEYS, ("pattern",))},
     }
     amounts = {"type": "array", "items": _object(AMOUNT_KEYS, ("key", "amount"), line)}

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from fintel.rules.scripts import script_of
+
 
 @dataclass(frozen=True, slots=True)
 class ValueList:
@@ -18,7 +20,10 @@ class ValueList:
 
 @dataclass(frozen=True, slots=True)
 class Term:
-    """A keyword or phrase, who published it, and how often it is innocent."""
+    """A keyword or phrase, who published it, and how often it is innocent.
+
+    ``script``: ISO 15924 code of what it is written in; that of its letters if none is given.
+    """
 
     term: str
     language: str = ""
@@ -26,6 +31,11 @@ class Term:
     source: str = ""
     grade: str = ""
     false_positive_risk: str = ""
+    script: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.script:
+            object.__setattr__(self, "script", script_of(self.term))
 
 
 @dataclass(frozen=True, slots=True)

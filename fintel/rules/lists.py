@@ -14,12 +14,13 @@ from fintel.rules.keywords import unmatchable
 from fintel.rules.list_types import Amount, AmountList, AnyList, KeywordList, Pattern, PatternList, Term, ValueList
 from fintel.rules.model import Condition, Indicator
 from fintel.rules.patterns import pattern_fault
+from fintel.rules.scripts import SCRIPTS
 from fintel.rules.source import Findings, Mapping, Sequence, read
 
 LIST_NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
 TYPOLOGIES = tuple(t.value for t in Typology)
 _CURRENCY = re.compile(r"[A-Z]{3}")
-TERM_KEYS = ("term", "language", "category", "source", "grade", "false_positive_risk", "note")
+TERM_KEYS = ("term", "language", "category", "source", "grade", "false_positive_risk", "script", "note")
 AMOUNT_KEYS = ("key", "amount", "unit", "note", "source")
 PATTERN_KEYS = ("pattern", "name", "source", "grade", "false_positive_risk", "note")
 #: What stands in a list of each kind, and whether it is about a column.
@@ -179,7 +180,7 @@ def _patterns(fields: Fields, name: str) -> PatternList:
 
 def _keywords(fields: Fields, name: str) -> KeywordList:
     terms = tuple(
-        Term(*(entry.text(key) for key in TERM_KEYS[:-1]))
+        Term(*(entry.choice(key, SCRIPTS) if key == "script" else entry.text(key) for key in TERM_KEYS[:-1]))
         for entry in _items(fields, "terms", "{term: …, language: …, source: …}")
         if entry.check(TERM_KEYS, ("term",))
     )
