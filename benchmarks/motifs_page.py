@@ -105,8 +105,8 @@ busy cores.
 _POLICIES = f"""
 ## What one instance is
 
-- **Where it is looked for.** Only behind payments that a graph column flags (`docs/reference/graph-columns.md`, if that
-  page was made): the columns say *that*, the instance says *which*.
+- **Where it is looked for.** Only behind payments that a graph column flags ([its page](graph-columns.md)):
+  the columns say *that*, the instance says *which*.
 - **In time order.** What is passed on comes strictly later. Payments of the same moment (feeds with days and no hours)
   are in no order.
 - **Fans, gather–scatter, round trips, funnels, bursts, scatter–gather.** Of one account (one pair; one payer and payee)
@@ -125,7 +125,7 @@ _POLICIES = f"""
 
 ## What is cut short
 
-At most {CAP} payments of an account are looked at for one payment (mids of scatter–gather: {HUB} relations a side); an
+At most {CAP} payments of an account are looked at for one payment (one with more than {HUB} payers or payees is no mid of a scatter–gather); an
 account with more of them (fans: counterparties) in one window is a hub, and its windows are not searched (`--cap`
 raises that); {BUDGET:,} steps for the cycles that one payment closes; {LIMIT:,} instances. Whatever that leaves out is
 in `skipped`, by account, with the reason and at how many payments. Bursts are new counterparties against the month
