@@ -12,6 +12,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+from fintel.bench.settings import require_in_range
 from fintel.errors import RuleError
 from fintel.rules.loader import CASES, PACK_FILE, packs_folder
 from fintel.rules.model import Rule
@@ -204,8 +205,10 @@ def write_version(
     Raises
     ------
     RuleError: the rule comes with fintel and ``to`` is not given, nothing changes, nobody is named,
-        the file has changed since it was read, or cannot be written.
+        a value is outside its parameter's range, the file has changed since it was read, or cannot be written.
     """
+    for name, value in values.items():
+        require_in_range(rule.parameters[name], value)
     line = changelog_line(rule, values, by=by, on=on, data=data)
     changed = {n: v for n, v in values.items() if rule.parameters[n].default != v}
 

@@ -174,6 +174,21 @@ def known_parameter(rule: Rule, name: str) -> Parameter:
     return rule.parameters[name]
 
 
+def require_in_range(parameter: Parameter, value: float) -> None:
+    """A default outside the parameter's own range would take the rule out of every run.
+
+    Raises
+    ------
+    RuleError: outside the range.
+    """
+    if parameter.range is not None and not parameter.range[0] <= value <= parameter.range[1]:
+        low, high = parameter.range
+        raise RuleError(
+            f"{parameter.name} = {value:g} is outside its range [{low:g}, {high:g}]",
+            hint="a value inside it, or another range in the rule's file",
+        )
+
+
 def is_whole(parameter: Parameter, low: float, high: float) -> bool:
     """Only whole numbers make sense: it is written in them and its unit cannot be divided."""
     numbers = (parameter.default, low, high)

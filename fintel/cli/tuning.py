@@ -153,16 +153,17 @@ def _chosen(rule: Rule, given: Sequence[str] | None) -> dict[str, float]:
 
     Raises
     ------
-    RuleError: no parameter of the rule, or not one value.
+    RuleError: no parameter of the rule, not one value, or one outside the parameter's range.
     """
-    from fintel.bench.settings import known_parameter
+    from fintel.bench.settings import known_parameter, require_in_range
     from fintel.errors import RuleError
 
     found = {}
     for wish in _asked(given):
-        known_parameter(rule, wish.name)
+        parameter = known_parameter(rule, wish.name)
         if len(wish.values) != 1:
             raise RuleError(f"--set takes one value of '{wish.name}'", hint=f"--set {wish.name}=3")
+        require_in_range(parameter, wish.values[0])
         found[wish.name] = wish.values[0]
     return found
 

@@ -559,6 +559,22 @@ def test_a_shipped_rule_is_not_changed_in_place(shipped: Library) -> None:
     assert Path(rule.location.file).read_bytes() == before
 
 
+def test_a_value_outside_its_range_is_refused_and_nothing_is_written(
+    command: typer.Typer, lake: Path, shipped: Library, tmp_path: Path
+) -> None:
+    rule = shipped["labour/remits-without-income"]
+    to = tmp_path / "own"
+    for value in (3000.0, 1.0):
+        with pytest.raises(RuleError, match=r"outside its range \[2, 30\]"):
+            rewriting.write_version(rule, {"min_sends": value}, by="A", on=date(2026, 11, 24), to=to)
+        words = [rule.id, "--lake", str(lake), "--set", f"min_sends={value:g}"]
+        for more in ([], ["--write", "--by", "A", "--to", str(to)]):
+            result = CliRunner().invoke(command, [*words, *more])
+            assert result.exit_code == 2, result.output
+            assert "outside its range [2, 30]" in " ".join(result.output.split())
+    assert not to.exists()
+
+
 def test_a_new_version_is_written_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = write_pack(tmp_path)
     rule = load([folder])[0]["mine/many-payers"]
