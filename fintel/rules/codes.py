@@ -25,6 +25,7 @@ CODES: Mapping[str, str] = MappingProxyType(
         "R013": "not one of the allowed words",
         "R014": "no citation, or one that the catalogue lacks",
         "R015": "info: a rule of a higher version replaces one of another folder",
+        "R016": "W: a rule that was to replace another has errors: the other runs on",
         "R017": "not a technique id",
         "R018": "windows cannot partition by this",
         "R020": "syntax of a condition",

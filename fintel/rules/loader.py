@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -56,7 +57,8 @@ def load(
 
     Returns
     -------
-    The library, and what was wrong: a rule with an error is not in the library.
+    The library, and what was wrong: a rule with an error is not in the library. Where it was to replace
+    another, that one runs on, and a warning (R016) says so.
     """
     roots = [packs_folder()] if folders is None else list(folders)
     findings = Findings()
@@ -65,6 +67,7 @@ def load(
     packs: dict[str, Pack] = {}
     conditions: dict[str, Condition] = {}
     rules: dict[str, Rule] = {}
+    replaced: dict[str, Rule] = {}
     for root in roots:
         if not root.is_dir():
             findings.add("R001", "no such folder of packs", Location(str(root)))
@@ -89,9 +92,11 @@ def load(
         packs[pack.name] = pack
         for path in yaml_files(folder, findings):
             rule = None if path.name == PACK_FILE else load_rule(path, pack.name, conditions, findings)
+            known = rules.get(rule.id if rule is not None else f"{pack.name}/{path.stem}")
             if rule is None:
+                if known is not None and Path(known.location.file) != path:
+                    findings.items.append(_runs_on(known, Location(str(path), 1)))
                 continue
-            known = rules.get(rule.id)
             if known is not None and not _is_newer(rule, known):
                 hint = "raise its version to replace the other" if folder != Path(known.location.file).parent else None
                 findings.add("R011", f"'{rule.id}' is already in {known.location}", rule.place("id"), hint)
@@ -99,9 +104,10 @@ def load(
             if known is not None:
                 message = f"replaces version {known.version} in {known.location.file}"
                 findings.add("R015", message, rule.place("version"), severity=Severity.INFO)
+                replaced[rule.id] = known
             rules[rule.id] = rule
     library = Library(tuple(rules.values()), shelf.lists, indicators, packs, shelf.rates, conditions)
-    return _without_errors(library, findings)
+    return _without_errors(library, replaced, findings)
 
 
 def _add_new(known: dict[str, _T], found: Mapping[str, _T], path: Path, findings: Findings) -> None:
@@ -116,18 +122,33 @@ def _is_newer(rule: Rule, known: Rule) -> bool:
     return rule.version > known.version and Path(rule.location.file).parent != Path(known.location.file).parent
 
 
-def _without_errors(library: Library, findings: Findings) -> tuple[Library, tuple[Diagnostic, ...]]:
-    """A correlation is judged after the rules that it names, so that it does not rest on one that is left out."""
+def _runs_on(known: Rule, place: Location) -> Diagnostic:
+    message = f"'{known.id}' has errors here: version {known.version} in {known.location.file} runs on"
+    return Diagnostic("R016", message, place, "fintel rules check finds them", Severity.WARNING)
+
+
+def _without_errors(
+    library: Library, replaced: Mapping[str, Rule], findings: Findings
+) -> tuple[Library, tuple[Diagnostic, ...]]:
+    """A correlation is judged after the rules that it names, so that it does not rest on one that is left out.
+
+    A rule of a folder of one's own that has errors takes nothing away: the one that it was to replace runs on.
+    """
     for correlates in (False, True):
-        sound = []
+        sound: list[Rule] = []
         for rule in library.rules:
             errors: list[Diagnostic] = []
             if (rule.correlation is not None) is correlates:
                 errors = [d for d in rule_findings(rule, library) if d.severity is Severity.ERROR]
                 findings.items.extend(errors)
             if not errors:
-                sound.append(rule.id)
-        library = library.only(sound)
+                sound.append(rule)
+            elif (known := replaced.get(rule.id)) is not None and not any(
+                d.severity is Severity.ERROR for d in rule_findings(known, library)
+            ):
+                sound.append(known)
+                findings.items.append(_runs_on(known, errors[0].location or rule.location))
+        library = replace(library, rules=tuple(sound))
     return library, bounded(findings.items)
 
 

@@ -312,6 +312,26 @@ def test_packs_are_found_beside_the_package_wherever_one_stands(pack, tmp_path, 
     assert run.stdout.split() == [str(installed / "packs"), "1"]
 
 
+@pytest.mark.parametrize(
+    "fault", [("default: 4", "default: 3000"), ("title: Frequent", "titel: Frequent"), (":\n", ": [\n")]
+)
+def test_a_faulty_version_of_ones_own_does_not_take_the_shipped_one_away(tmp_path, fault):
+    shipped, own = tmp_path / "shipped", tmp_path / "own"
+    for folder in (shipped, own):
+        for name, text in FILES.items():
+            path = folder / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, encoding="utf-8")
+    rule = own / "osec" / "sends.yaml"
+    rule.write_text(RULE.replace("version: 1", "version: 2").replace(*fault))
+    library, found = load([shipped, own])
+    assert library["osec/sends"].version == 1
+    assert any(d.severity is Severity.ERROR for d in found)
+    (warning,) = [d for d in found if d.code == "R016"]
+    assert warning.severity is Severity.WARNING and "osec/sends" in warning.message
+    assert warning.location.file == str(rule) and warning.location.line
+
+
 def test_a_newer_version_in_ones_own_folder_replaces_the_shipped_one(tmp_path):
     shipped, own = tmp_path / "shipped", tmp_path / "own"
     for folder in (shipped, own):
