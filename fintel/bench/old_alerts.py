@@ -40,11 +40,23 @@ WORDS: dict[str, str] = {
             "true positive",
             "tp",
             "yes",
+            "true",
         ),
         SUSPICIOUS,
     ),
     **dict.fromkeys(
-        ("clean", "cleared", "closed", "no action", "dismissed", "not suspicious", "false positive", "fp", "no"),
+        (
+            "clean",
+            "cleared",
+            "closed",
+            "no action",
+            "dismissed",
+            "not suspicious",
+            "false positive",
+            "fp",
+            "no",
+            "false",
+        ),
         CLEARED,
     ),
 }
@@ -135,12 +147,18 @@ def _places(lines: Reader, name: str) -> dict[str, int]:
     if missing:
         raise ConfigError(
             f"{name} has no column {', '.join(missing)}",
-            hint=f"needed: {', '.join(NEEDED)}; optional: {', '.join(OPTIONAL)}",
+            hint=f"needed: {', '.join(NEEDED)}; optional: {', '.join(OPTIONAL)} ({_words()})",
         )
     twice = [n for n in (*NEEDED, *OPTIONAL) if header.count(n) > 1]
     if twice:
         raise ConfigError(f"{name} has the column {twice[0]} twice")
     return {n: header.index(n) for n in (*NEEDED, *OPTIONAL) if n in header}
+
+
+def _words() -> str:
+    """The words that a disposition may be, by what they mean."""
+    sides = (SUSPICIOUS, CLEARED)
+    return "; ".join(f"{side}: {', '.join(w for w, known in WORDS.items() if known == side)}" for side in sides)
 
 
 def _row(cells: list[str], places: dict[str, int]) -> tuple[str, datetime, str | None, str] | str:

@@ -237,6 +237,16 @@ def test_bad_rows_are_told_with_their_line_and_left_out(written: Callable[[str |
     assert "4,900 more rows" in many.findings[-1].message
 
 
+def test_true_and_false_are_dispositions_and_the_words_are_told(written: Callable[[str | bytes], Path]) -> None:
+    found = read_old_alerts(written("account_id,alerted_at,disposition\na,2025-01-01,TRUE\nb,2025-01-01,false\n"))
+    assert found.alerts["disposition"].to_list() == ["suspicious", "cleared"]
+    assert found.unknown == ()
+    with pytest.raises(ConfigError) as refused:
+        read_old_alerts(written("account,when\na,2025-01-01\n"))
+    hint = refused.value.hint or ""
+    assert all(word in hint for word in ("escalated", "false positive", "true", "false"))
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
