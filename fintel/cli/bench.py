@@ -227,12 +227,20 @@ def _layered(folder: Path | None) -> Library:
     """A folder of packs by itself if it has a catalogue of its own rules, else upon the shipped packs.
 
     A folder of one's own holds what differs; without the shipped lists and conditions it says nothing.
+
+    Raises
+    ------
+    RuleError: there is no such folder.
     """
+    from fintel.errors import RuleError
     from fintel.rules import loader
 
     shipped = loader.packs_folder()
     if folder is not None and str(folder) == "shipped" and not folder.exists():
         folder = None
+    if folder is not None and not folder.is_dir():
+        hint = "OLD and NEW are folders of packs, or 'shipped'; a rule by itself: fintel rules show"
+        raise RuleError(f"there is no folder of packs '{folder}'", hint=hint)
     whole = folder is None or folder.resolve() == shipped or (folder / loader.CONDITIONS).is_file()
     library, found = loader.load([folder or shipped] if whole else [shipped, folder])  # type: ignore[list-item]
     print_diagnostics(d for d in found if d.code != "R015")

@@ -108,3 +108,17 @@ def test_diff_on_data_names_who_is_gained_and_lost(library):
     gained = subjects(new, old, case.tables, **options)
     assert gained.select("account_id", "change").rows() == [(case.expect.hit[0], "gained")]
     assert subjects(old, old, case.tables, **options).is_empty()
+
+
+@pytest.mark.parametrize("name", ["nowhere", "osec/low-value-sends-few-recipients"])
+@pytest.mark.parametrize("more", [[], ["--json"]])
+def test_diff_refuses_what_is_no_folder(name, more):
+    from typer.testing import CliRunner
+
+    from fintel.cli.main import app
+
+    for words in (["shipped", name], [name, "shipped"]):
+        result = CliRunner().invoke(app, ["rules", "diff", *words, *more])
+        assert result.exit_code == 2, result.output
+        said = " ".join(result.output.split())
+        assert name in said and "folders of packs" in said and "differ" not in said
