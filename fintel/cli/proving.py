@@ -43,6 +43,7 @@ def check(
     with errors_explained():
         from fintel.errors import RuleError, did_you_mean
         from fintel.rules.checks import check as find
+        from fintel.rules.checks import duplicate_logic
         from fintel.rules.checks_logic import logic_findings
         from fintel.rules.exclusions import review
 
@@ -50,9 +51,13 @@ def check(
         if form not in FORMATS:
             raise RuleError(f"no format '{form}'", hint=did_you_mean(form, FORMATS) or f"one of: {', '.join(FORMATS)}")
         library, loading = library_of(config, folder)
-        rules = choose(library, chosen)
+        sound = [name for name in chosen or () if not _is_faulty(name, loading)]
+        rules = choose(library, sound) if sound or not chosen else ()
         looked_at = library.with_components(rules)
-        found = list(dict.fromkeys([*loading, *find(looked_at), *logic_findings(library, looked_at.rules)]))
+        files = {r.location.file for r in looked_at.rules}
+        # a selection narrows what is told, not what it is compared with
+        alike = [d for d in duplicate_logic(library.rules) if d.location is not None and d.location.file in files]
+        found = list(dict.fromkeys([*loading, *find(looked_at), *alike, *logic_findings(library, looked_at.rules)]))
         faults, known = known_exclusions(exclusions, folder, config)
         reviewed = review(found, known, today=date.today(), whole=rules if chosen else None)
         opened = (*faults, *reviewed.open)
@@ -69,6 +74,12 @@ def check(
         say(f"{len(library.rules)} rules, {errors} errors, {warnings} warnings, {len(reviewed.excluded)} excluded")
         if errors or warnings:
             raise typer.Exit(1)
+
+
+def _is_faulty(name: str, loading: Sequence[Diagnostic]) -> bool:
+    """A rule's id or file with errors: it is in no library, and what is wrong with it is to be told."""
+    files = [Path(d.location.file) for d in loading if d.location is not None and d.severity is Severity.ERROR]
+    return any(name in (f"{f.parent.name}/{f.stem}", f.stem, f.name) for f in files)
 
 
 def _told(opened: Sequence[Diagnostic], reviewed: Reviewed) -> Iterator[tuple[Diagnostic, str | None]]:

@@ -351,3 +351,22 @@ def test_every_code_is_told_on_the_page_and_given_somewhere(root: Path) -> None:
         if path.name != "codes.py":
             given |= set(re.findall(r'"(R\d{3})"', path.read_text(encoding="utf-8")))
     assert given == set(CODES)
+
+
+def test_a_selection_is_compared_with_every_rule_and_a_faulty_one_is_told(tmp_path):
+    from typer.testing import CliRunner
+
+    from fintel.cli.main import app
+    from fintel.rules.loader import packs_folder
+
+    pack = tmp_path / "p"
+    pack.mkdir()
+    (pack / "pack.yaml").write_text("name: p\ntitle: P\ndescription: d\n")
+    text = (packs_folder() / "labour" / "remits-without-income.yaml").read_text()
+    text = text.replace("labour/remits-without-income", "p/copy")
+    (pack / "copy.yaml").write_text(text)
+    (pack / "bad.yaml").write_text(text.replace("p/copy", "p/bad").replace("title:", "titel:"))
+    for chosen, code in (("p", "R012"), ("p/bad", "R005"), ("bad.yaml", "R005")):
+        result = CliRunner().invoke(app, ["rules", "check", chosen, "-f", str(tmp_path), "--json"])
+        assert result.exit_code == 1, result.output
+        assert code in result.stdout and "no pack, rule" not in result.output
