@@ -126,7 +126,8 @@ _POLICIES = f"""
 ## What is cut short
 
 At most {CAP} payments of an account are looked at for one payment (one with more than {HUB} payers or payees is no
-mid of a scatter–gather); an account with more of them (fans: counterparties) in one window is a hub, and its windows are not searched (`--cap`
+mid of a scatter–gather); an account with
+more of them (fans: counterparties) in one window is a hub, and its windows are not searched (`--cap`
 raises that); {BUDGET:,} steps for the cycles that one payment closes; {LIMIT:,} instances. Whatever that leaves out is
 in `skipped`, by account, with the reason and at how many payments. Bursts are new counterparties against the month
 before: in the first month of a feed everybody is new.
