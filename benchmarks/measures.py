@@ -89,9 +89,11 @@ def work(rules: int) -> Work:
 
 
 def is_plain(rule: Rule) -> bool:
-    """Whether polars ``rolling`` and SQL windows have every measure of the rule: no steps, no matches, no peers."""
+    """Whether polars ``rolling`` and SQL windows have every measure of the rule: no steps, no matches, no peers, and
+    no shares and ratios, which the contenders' columns of integers do not hold."""
     return rule.correlation is None and not rule.steps and all(
-        m.kind in PLAIN and not (m.same or m.at or m.of) and m.column not in BETWEEN for m in rule.measures.values()
+        m.kind in PLAIN and not (m.same or m.at or m.of) and m.column not in BETWEEN and not is_float(m.column)
+        for m in rule.measures.values()
     )  # fmt: skip
 
 
@@ -110,3 +112,8 @@ def _sql(text: str, part: str, rule: Rule, parameters: Mapping[str, float], libr
 def is_number(column: str) -> bool:
     """Whether a column of entries is money or an integer."""
     return column != "*" and str(SEEN_ENTRIES[column].type) in ("money", "int")
+
+
+def is_float(column: str) -> bool:
+    """Whether a column of entries is a share, a ratio or a place."""
+    return column != "*" and str(SEEN_ENTRIES[column].type) == "float"
