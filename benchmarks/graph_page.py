@@ -11,6 +11,7 @@ _NAMES = {
     "even": "even",
     "hub": "hub-heavy",
     "dense": "dense",
+    "core": "dense with a core",
     "synth": "`fintel synth`",
     "largest": "even, the largest",
 }
@@ -22,7 +23,7 @@ _WHAT = {
     "paper-1": "yardstick, as its authors describe it, one thread",
     "lean-1": "yardstick, the same figures only, one thread",
 }
-_LEAST = {"even": 10, "dense": 10, "hub": 35}
+_LEAST = {"even": 10, "dense": 10, "core": 10, "hub": 35}
 _BATCHES = ["network", "contender", "payments", "seconds", "CPU s", "payments a second", "columns", "cut short",
             "peak MB", "load"]  # fmt: skip
 _RATIOS = ["network", "seconds, as its authors describe it", "seconds, the same figures only",

@@ -55,6 +55,7 @@ from fintel.graph.kernels_paths import (
     space,
 )  # fmt: skip
 from fintel.graph.layout import MICROSECOND, GraphColumn, Part, Settings
+from fintel.graph.prefetch import AHEAD, prefetch
 
 Array = Any
 
@@ -245,7 +246,20 @@ def advance(
     again = most_again(cap)
     for e in range(begin, end):
         start = edges[e].time - settings.window
+        if e + AHEAD < end:
+            prefetch(nodes, edges[e + AHEAD].source)
+            prefetch(nodes, edges[e + AHEAD].target)
+            prefetch(edges, max(edges[e + AHEAD].before_pair, 0))
+            near = edges[e + AHEAD // 2]
+            prefetch(state.neighbours, nodes[near.source].payers)
+            prefetch(state.neighbours, nodes[near.source].payees)
+            prefetch(state.neighbours, nodes[near.target].payers)
+            prefetch(state.neighbours, nodes[near.target].payees)
         tail = counters[TAIL]
+        if tail + AHEAD < e:
+            prefetch(relations, place[tail + AHEAD])
+            prefetch(nodes, edges[tail + AHEAD].source)
+            prefetch(nodes, edges[tail + AHEAD].target)
         while tail < e and edges[tail].time <= start:
             if edges[tail].pair >= 0:
                 if not space(state, again):

@@ -12,6 +12,7 @@ import numba
 import numpy as np
 
 from fintel.graph.layout import enlarged
+from fintel.graph.prefetch import AHEAD, prefetch
 
 Array = Any
 
@@ -79,6 +80,24 @@ def _find(ties: Array, key: int) -> Any:
 
 
 @_jit
+def _key(u: int, v: int) -> Any:
+    return np.int64(min(u, v)) << 32 | np.int64(max(u, v))
+
+
+@_jit
+def _expect(edges: Array, e: int, nodes: Array, ties: Array) -> None:
+    """Rows that the payments after ``e`` will want."""
+    f = e + AHEAD
+    u, v = edges[f].source, edges[f].target
+    prefetch(ties, home(_key(u, v), ties.size))
+    prefetch(nodes, u)
+    prefetch(nodes, v)
+    f = e + AHEAD // 2
+    prefetch(edges, max(nodes[edges[f].source].out, 0))
+    prefetch(edges, max(nodes[edges[f].target].into, 0))
+
+
+@_jit
 def _rehash(old: Array, new: Array) -> None:
     for slot in range(old.size):
         if old[slot].key != -1:
@@ -103,8 +122,10 @@ def link(edges: Array, begin: int, end: int, state: Links) -> int:
             continue
         if counters[TIES] >= most:
             return e
+        if e + AHEAD < end:
+            _expect(edges, e, nodes, ties)
         up = u < v
-        key = (np.int64(u) << 32 | np.int64(v)) if up else (np.int64(v) << 32 | np.int64(u))
+        key = _key(u, v)
         slot = _find(ties, key)
         before = reverse = np.int32(-1)
         if ties[slot].key == -1:

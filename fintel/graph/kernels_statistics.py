@@ -17,6 +17,7 @@ import numpy as np
 
 from fintel.domain.schema import MONEY_UNITS
 from fintel.graph.layout import GraphColumn, Part, Settings, enlarged, microseconds
+from fintel.graph.prefetch import AHEAD, prefetch
 from fintel.graph.wide import add, cubed, float_of, signed_float, subtract, times, wide
 
 Array = Any
@@ -248,8 +249,16 @@ def advance(
     for e in range(begin, end):
         now = edges[e].time
         u, v = edges[e].source, edges[e].target
+        if e + AHEAD < end:
+            prefetch(sides, edges[e + AHEAD].source)
+            prefetch(sides, edges[e + AHEAD].target)
+            prefetch(edges, max(edges[e + AHEAD].before_pair, 0))
         for w in range(size):
             f = tails[w]
+            if f + AHEAD < e:
+                leaver = edges[f + AHEAD].source if out else edges[f + AHEAD].target
+                prefetch(sides[:, w], leaver)
+                prefetch(edges, max(edges[f + AHEAD].after_out if out else edges[f + AHEAD].after_in, 0))
             start = now - windows[w]
             while edges[f].time <= start:
                 if edges[f].source != edges[f].target:

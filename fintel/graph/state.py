@@ -31,8 +31,12 @@ _jit = numba.njit(nogil=True, cache=True)
 
 #: From so many payments in one call on, parts run in threads.
 _THREADED = 20_000
-#: Families whose parts take longest, within them the longest windows.
-_LONGEST_FIRST = ("cycles", "meetings", "statistics")
+#: About how many µs a part takes for a payment, by family and windows in days (measured on an even network).
+_COSTS: Mapping[str, Callable[[Sequence[float]], float]] = {
+    "cycles": lambda days: 0.3 * sum(days),
+    "meetings": lambda days: 0.4 + 0.1 * sum(days),
+    "statistics": lambda days: 0.1 + 0.2 * len(days),
+}
 #: Rows of outputs are this much longer than the batch, so that columns do not compete for the same place of the cache.
 _PADDING = 24
 #: Node and payment numbers are 32 bits.
@@ -287,14 +291,13 @@ def edge_features(
 def _spread(run: Callable[[int], None], parts: Sequence[Part]) -> None:
     """Run parts by number on all cores. What takes longest begins first, so that no core waits for another's end."""
 
-    def haste(p: int) -> tuple[int, timedelta]:
-        spans = [c.window for c in parts[p].columns if c.window is not None]
-        family = parts[p].columns[0].family
-        place = _LONGEST_FIRST.index(family) if family in _LONGEST_FIRST else len(_LONGEST_FIRST)
-        return place, -max(spans, default=timedelta())
+    def cost(p: int) -> float:
+        windows = {c.window for c in parts[p].columns if c.window is not None}
+        known = _COSTS.get(parts[p].columns[0].family)
+        return known(sorted(window / timedelta(days=1) for window in windows)) if known else 0.0
 
     with ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="fintel-graph") as pool:
-        for done in [pool.submit(run, p) for p in sorted(range(len(parts)), key=haste)]:
+        for done in [pool.submit(run, p) for p in sorted(range(len(parts)), key=cost, reverse=True)]:
             done.result()
 
 
