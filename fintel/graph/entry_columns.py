@@ -31,7 +31,7 @@ _WEEK, _MONTH = 7 * _DAY, 30 * _DAY
 #: A relation is new again after so long; as ``kernels_flows.HORIZON`` has it for counterparties.
 _NEW_AFTER = 90 * _DAY
 #: Windows of each family: only those that a column needs.
-_SETTINGS: Mapping[str, Settings] = {
+SETTINGS: Mapping[str, Settings] = {
     "statistics": Settings(windows=(_WEEK, _MONTH)),
     "meetings": Settings(meeting_windows=(_DAY,)),
     "cycles": Settings(cycle_windows=(_WEEK,)),
@@ -155,7 +155,7 @@ def _payments(tables: Tables, wanted: Collection[str], as_of: datetime | None) -
 
 
 def _family(known: Network, family: str, sources: Mapping[str, _Of]) -> pl.DataFrame:
-    features = edge_features(known, _SETTINGS[family], families=(family,))
+    features = edge_features(known, SETTINGS[family], families=(family,))
     features = features.select({s.column for s in sources.values()})
     has_amount = pl.Series("has amount", known.amount >= 0)
     return features.with_columns(has_amount).select(_expression(name, source) for name, source in sources.items())
