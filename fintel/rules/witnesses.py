@@ -13,6 +13,7 @@ from datetime import datetime
 
 import polars as pl
 
+from fintel.domain.detection import BOUND, MOTIF
 from fintel.domain.schema import CLAUSES, EVIDENCE
 from fintel.features.entries import Tables
 from fintel.frames import fit
@@ -21,8 +22,6 @@ from fintel.graph.network import network
 from fintel.graph.witnesses import MOTIFS, witnesses
 from fintel.rules.correlation import Findings
 
-#: Kinds of clause.
-MOTIF, BOUND = "motif", "bound"
 _KEY = ["motif", "row"]
 
 
