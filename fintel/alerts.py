@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import polars as pl
 
+from fintel.domain.detection import MOTIF
 from fintel.errors import StoreError
 from fintel.store.lake import Lake
 
@@ -57,6 +58,25 @@ def find_alert(lake: Lake, wanted: str, run_id: str | None = None) -> AlertRows:
         episodes,
         lake.run_table(run, "clauses").filter(of_episodes).collect(),
         lake.run_table(run, "evidence").filter(of_episodes).collect(),
+    )
+
+
+def ways_of(lake: Lake, rows: AlertRows) -> pl.DataFrame:
+    """The payments of the motifs that an alert's rules read of the graph, strongest reason first, in order of time.
+
+    ``rule, motif, booked_at, payer, payee, amount, currency, transaction_id``.
+    """
+    motifs = rows.clauses.filter(pl.col("kind") == MOTIF).select("episode_id", motif="measure")
+    mine = rows.evidence.rename({"measure": "motif"}).join(motifs, on=["episode_id", "motif"], how="semi")
+    rules = rows.reasons.drop_nulls("episode_id").select("episode_id", "reason", rule="name")
+    payments = transactions_of(lake, replace(rows, evidence=mine)).select(
+        "transaction_id", "booked_at", "amount", "currency",
+        payer=pl.coalesce("debtor_account_id", "debtor_name"),
+        payee=pl.coalesce("creditor_account_id", "creditor_name"),
+    )  # fmt: skip
+    told = mine.join(rules, on="episode_id").join(payments, on="transaction_id")
+    return told.sort("reason", "motif", "booked_at", "transaction_id").select(
+        "rule", "motif", "booked_at", "payer", "payee", "amount", "currency", "transaction_id"
     )
 
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 import numpy as np
 import polars as pl
 
 from fintel.domain.detection import Outcome
+from fintel.engine.arrays import Entries
 from fintel.engine.local import sweep
 from fintel.engine.partition import Slice, partition
 from fintel.rules.across import Across
@@ -108,9 +110,11 @@ def _nearest(across: Across, compiled: CompiledRule, code: int, threads: int) ->
     data, clauses = across.data, compiled.clauses
     accounts = data.codes["account_id"]
     theirs = np.flatnonzero(accounts == code)
+    cut = _cut_short(data, compiled, theirs)
     if not data.mask(compiled.anchor_mask, theirs).any():
         what = f"the rule looks at entries where {' '.join(compiled.rule.anchor.split())}"
-        return WhyNot(compiled.rule.id, Outcome.EVALUATED, f"the account has none of these: {what}")
+        told = f"the account has none of these: {what}{f'; {cut}' if cut else ''}"
+        return WhyNot(compiled.rule.id, Outcome.EVALUATED, told)
 
     def look(piece: Slice) -> pl.DataFrame | None:
         anchors = piece.anchors(compiled.anchor)
@@ -136,7 +140,16 @@ def _nearest(across: Across, compiled: CompiledRule, code: int, threads: int) ->
         ClauseState(clause.text, row[f"held {n}"], row[f"left {n}"], clause.operator, row[f"right {n}"])
         for n, clause in enumerate(clauses)
     )
-    return WhyNot(compiled.rule.id, Outcome.EVALUATED, "", row["hit"], seen.height, row["at"], states)
+    return WhyNot(compiled.rule.id, Outcome.EVALUATED, cut, row["hit"], seen.height, row["at"], states)
+
+
+def _cut_short(data: Entries, compiled: CompiledRule, theirs: np.ndarray[Any, np.dtype[np.int64]]) -> str:
+    """At how many of an account's entries a bound cut short a search of the graph that the rule reads; empty: none."""
+    cut = np.zeros(theirs.size, np.bool_)
+    for mask in compiled.cut_short.values():
+        cut |= data.mask(mask, theirs).view(np.bool_)
+    numbers = f"at {int(cut.sum()):,} entries of the account a bound cut a search of the graph short"
+    return f"{numbers}: its numbers may be too low there" if cut.any() else ""
 
 
 def _states(number: int, clause: Clause) -> Sequence[pl.Expr]:

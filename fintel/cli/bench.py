@@ -162,6 +162,8 @@ def _show_why_not(found: Sequence[WhyNot], limit: int) -> None:
     for f in full[:limit]:
         said = "HIT" if f.hit else f"{f.held} of {len(f.clauses)} conditions held"
         tell(f"{f.rule_id}: {said} at {f.nearest_at:%Y-%m-%d %H:%M}, the nearest of {f.looked_at:,} entries looked at")
+        if f.reason:
+            tell(f"  {f.reason}")
         rows = [
             ("yes" if c.held else "cannot tell" if c.held is None else "no", c.text, c.observed, c.threshold, c.missing)
             for c in f.clauses

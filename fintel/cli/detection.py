@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from fintel.pipeline import Summary
     from fintel.store.lake import Lake
 
+#: Payments of a motif that are shown.
+_STEPS = 12
 Budget = Annotated[int | None, typer.Option("--budget", "-n", min=1, help="Alerts to show; default: the settings'.")]
 External = Annotated[bool, typer.Option("--external", help="Rank accounts at other institutions too.")]
 Suppressed = Annotated[
@@ -176,13 +178,14 @@ def explain(
     [dim]fintel explain 1[/]     [dim]fintel explain ACC-0042 --picture why.html[/]
     """
     with errors_explained():
-        from fintel.alerts import find_alert
+        from fintel.alerts import find_alert, ways_of
         from fintel.domain.detection import Reason
         from fintel.reports.pictures import waterfall, waterfall_text
         from fintel.store.lake import Lake
 
         with Lake.open(settings_of(config, lake).lake) as store:
             rows = find_alert(store, account, run)
+            ways = ways_of(store, rows)
         alert = rows.alert
         if as_json:
             print_json(
@@ -191,6 +194,7 @@ def explain(
                     "reasons": rows.reasons.to_dicts(),
                     "episodes": rows.episodes.to_dicts(),
                     "clauses": rows.clauses.to_dicts(),
+                    "ways": ways.to_dicts(),
                 }
             )
         reasons = [
@@ -214,6 +218,7 @@ def explain(
             if (reason.origin, reason.name) in quiet:
                 tell(f"       suppressed: {quiet[reason.origin, reason.name]}")
         _show_clauses(rows)
+        _show_ways(rows, ways)
 
 
 def _show_clauses(rows: Any) -> None:
@@ -237,6 +242,23 @@ def _show_clauses(rows: Any) -> None:
         evidence="evidence_rows",
     )
     print_table("what was observed", shown.columns, shown.iter_rows(), right=("observed", "own_normal", "evidence"))
+
+
+def _show_ways(rows: Any, ways: pl.DataFrame) -> None:
+    """Which way the money went, and where a search was cut short."""
+    import polars as pl
+
+    from fintel.domain.detection import BOUND
+
+    for (rule, motif), steps in ways.group_by("rule", "motif", maintain_order=True):
+        title = f"{rule}: {motif}, {steps.height} payments"
+        shown = steps.head(_STEPS).select("booked_at", "payer", "payee", "amount", "currency", "transaction_id")
+        print_table(title, shown.columns, shown.iter_rows(), right=("amount",))
+        if steps.height > _STEPS:
+            say(f"the first {_STEPS} are shown; --json and the table evidence have all")
+    cut = rows.clauses.filter(pl.col("kind") == BOUND).join(rows.reasons, on="episode_id")
+    for rule, column in cut.sort("reason").select("name", "measure").iter_rows():
+        say(f"{rule}: a bound cut the search short here ({column}), so numbers of the graph may be too low")
 
 
 def _write_picture(path: Path, svg: str, alert: dict[str, Any]) -> None:

@@ -11,6 +11,8 @@ from datetime import date, datetime
 from decimal import Decimal
 from enum import StrEnum
 
+from fintel.domain.detection import MOTIF
+
 
 class Role(StrEnum):
     """What part a person is presumed to have. A presumed victim is never a report's subject
@@ -241,6 +243,13 @@ class Case:
     def evidence(self) -> tuple[CaseTransaction, ...]:
         """The entries of the activity that is reported, in time order."""
         return tuple(t for t in self.transactions if t.evidence)
+
+    @property
+    def hops(self) -> tuple[CaseTransaction, ...]:
+        """Entries of motifs that rules read of the graph, beyond the activity: other steps of the money's way, most of
+        them at other accounts."""
+        cited = {e for r in self.reasons for c in r.clauses if c.kind == MOTIF for e in c.evidence}
+        return tuple(t for t in self.transactions if t.entry_id in cited and not t.evidence)
 
     @property
     def payments(self) -> tuple[CaseTransaction, ...]:

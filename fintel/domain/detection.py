@@ -37,6 +37,10 @@ class Outcome(StrEnum):
     FAILED = "failed"
 
 
+#: Kinds of clause beside those of measures: the payments of a motif of the graph; where a bound cut its search short.
+MOTIF, BOUND = "motif", "bound"
+
+
 @dataclass(frozen=True, slots=True)
 class Reason:
     """One addend of a score: ``bits = bits_full * damping``."""

@@ -31,7 +31,7 @@ _WEEK, _MONTH = 7 * _DAY, 30 * _DAY
 #: A relation is new again after so long; as ``kernels_flows.HORIZON`` has it for counterparties.
 _NEW_AFTER = 90 * _DAY
 #: Windows of each family: only those that a column needs.
-_SETTINGS: Mapping[str, Settings] = {
+SETTINGS: Mapping[str, Settings] = {
     "statistics": Settings(windows=(_WEEK, _MONTH)),
     "meetings": Settings(meeting_windows=(_DAY,)),
     "cycles": Settings(cycle_windows=(_WEEK,)),
@@ -76,7 +76,13 @@ _PAYMENT: Mapping[str, _Of] = {
     "reciprocal_payments": _Of("flows", "returned_payments_30d"),
     "reciprocal_balance": _Of("flows", "returned_balance_30d", otherwise=0.0),
     "new_relation": _Of("flows", "relation_gap"),
+    "cycle_truncated": _Of("cycles", "truncated"),
+    "flow_truncated": _Of("flows", "truncated"),
+    "meeting_truncated": _Of("meetings", "truncated"),
 }
+#: By family: where its searches were cut short. (Statistics have no bound.)
+TRUNCATED: Mapping[str, str] = {of.family: name for name, of in _PAYMENT.items() if of.column == "truncated"}
+_ANY_TRUNCATED = "graph_truncated"
 #: Columns of one end: of the payer, of the payee. The account is the one, the other side the other.
 _ENDS: Mapping[str, tuple[_Of, _Of]] = {
     **{
@@ -132,12 +138,14 @@ def entry_graph(tables: Tables, *, as_of: datetime | None = None) -> pl.LazyFram
 
 
 def _of_payment(name: str) -> bool:
-    return name in _PAYMENT
+    return name in _PAYMENT or name == _ANY_TRUNCATED
 
 
 def _payments(tables: Tables, wanted: Collection[str], as_of: datetime | None) -> pl.DataFrame:
     """``row`` and the columns of each payment that is an edge; those of an end as ``<name> out`` and ``<name> in``."""
-    sources = {name: _PAYMENT[name] for name in wanted if _of_payment(name)}
+    sources = {name: _PAYMENT[name] for name in wanted if name in _PAYMENT}
+    if _ANY_TRUNCATED in wanted:
+        sources |= {name: _PAYMENT[name] for name in TRUNCATED.values()}
     for name in wanted:
         seen_from, _, rest = name.partition("_")
         if seen_from in _SEEN_FROM and not _of_payment(name):
@@ -151,11 +159,14 @@ def _payments(tables: Tables, wanted: Collection[str], as_of: datetime | None) -
     ]
     rows = pl.DataFrame({"row": known.row})
     other = pl.Series(known.source != known.target)
-    return pl.concat([rows, *made], how="horizontal").filter(other)
+    told = pl.concat([rows, *made], how="horizontal").filter(other)
+    if _ANY_TRUNCATED in wanted:
+        told = told.with_columns(pl.any_horizontal(TRUNCATED.values()).alias(_ANY_TRUNCATED))
+    return told.drop(set(TRUNCATED.values()) - set(wanted), strict=False)
 
 
 def _family(known: Network, family: str, sources: Mapping[str, _Of]) -> pl.DataFrame:
-    features = edge_features(known, _SETTINGS[family], families=(family,))
+    features = edge_features(known, SETTINGS[family], families=(family,))
     features = features.select({s.column for s in sources.values()})
     has_amount = pl.Series("has amount", known.amount >= 0)
     return features.with_columns(has_amount).select(_expression(name, source) for name, source in sources.items())
@@ -166,6 +177,8 @@ def _expression(name: str, source: _Of) -> pl.Expr:
     if name == "new_relation":
         gap = plain.fill_nan(None)
         return (gap.is_null() | (gap >= _NEW_AFTER.total_seconds())).alias(name)
+    if _type(name) is Type.BOOL:
+        return (plain > 0).alias(name)
     if _type(name) is Type.INT:
         found = plain.cast(pl.Int64)
     else:

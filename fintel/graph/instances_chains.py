@@ -54,7 +54,7 @@ def _told(search: Search, column: str, *, peel: bool) -> Found:
 
 
 @_jit
-def _followed(edges: Array, e: int, length: Array, dwell: int, cap: int, low: float, high: float, peel: bool) -> int:
+def followed(edges: Array, e: int, length: Array, dwell: int, cap: int, low: float, high: float, peel: bool) -> int:
     """The payment that ``e`` follows, or -1: as the kernel chose it."""
     v = edges[e].target
     t = edges[e].time
@@ -84,7 +84,7 @@ def _leaves(
     onward = np.zeros(length.size, np.uint8)
     for e in range(length.size):
         if length[e] > 1:
-            f = _followed(edges, e, length, dwell, cap, low, high, peel)
+            f = followed(edges, e, length, dwell, cap, low, high, peel)
             before[e] = f
             onward[f] = 1
     start = np.zeros(16, np.int64)

@@ -19,7 +19,7 @@ import numpy as np
 from fintel.graph import kernels_cycles
 from fintel.graph.instances_found import Array, Found, Search, columns_of, cut_at, pushed
 from fintel.graph.kernels_amounts import kept
-from fintel.graph.kernels_cycles import PATH
+from fintel.graph.kernels_tracks import PATH, on_path
 from fintel.graph.layout import MICROSECOND, Settings
 
 _jit = numba.njit(nogil=True, cache=True)
@@ -113,15 +113,6 @@ def _unshared(order: Array, ring: Array, start: Array, edge: Array) -> Array:
 
 
 @_jit
-def _on_path(paths: Array, at: int, node: int) -> bool:
-    while at >= 0:
-        if paths[at].node == node:
-            return True
-        at = paths[at].parent
-    return False
-
-
-@_jit
 def _closed(
     edges: Array, flagged: Array, within: int, hops: int, at_least: int, cap: int, budget: int,
     low: float, high: float, any_amount: bool, most: int, most_steps: int, most_written: int,
@@ -185,7 +176,7 @@ def _closed(
                                 p = paths[p].parent
                             count += 1
                             start = pushed(start, count, size)
-                    elif fits and length + 1 < hops and not _on_path(paths, at, y):
+                    elif fits and length + 1 < hops and not on_path(paths, at, y):
                         paths[room].edge = g
                         paths[room].node = y
                         paths[room].parent = at

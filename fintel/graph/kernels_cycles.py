@@ -34,17 +34,13 @@ import numpy as np
 
 from fintel.graph.kernels_amounts import MICROSECONDS, kept
 from fintel.graph.kernels_forward import NODE, SIEVE, UNSEEN, closes, mark, paid
+from fintel.graph.kernels_tracks import FAST, FEWEST, KEPT, NOTED, PASSED, PATH, ROUND, note, on_path
 from fintel.graph.layout import GraphColumn, Part, Settings, enlarged
 
 Array = Any
 
 _jit = numba.njit(nogil=True, cache=True)
 _inlined = numba.njit(nogil=True, cache=True, forceinline=True)
-
-#: A path under search: its earliest payment so far, that payment's payer, the path that it extends, amounts on it.
-PATH = np.dtype(
-    [("least", "i8"), ("most", "i8"), ("edge", "i4"), ("node", "i4"), ("parent", "i4"), ("pad", "i4")]
-)  # fmt: skip
 
 #: Where the search from the front meets the search from the back: this far into the time since v first paid.
 _MEETING = 0.65
@@ -65,41 +61,49 @@ class CycleSettings(NamedTuple):
 
 
 class CycleState(NamedTuple):
-    """nodes: NODE (accounts,). Scratch: paths: PATH (budget + 2,), front: int32, sieve: uint64, tally: float64."""
+    """nodes: NODE (accounts,). Scratch: paths: PATH (budget + 2,), front: int32, sieve: uint64, tally: float64 (4,),
+    noted: int32 (NOTED, 2), which cycles are behind the numbers of the latest payment (``kernels_tracks``)."""
 
     nodes: Array
     paths: Array
     front: Array
     sieve: Array
     tally: Array
-
-
-@_jit
-def _on_path(paths: Array, at: int, node: int) -> bool:
-    while at >= 0:
-        if paths[at].node == node:
-            return True
-        at = paths[at].parent
-    return False
+    noted: Array
 
 
 @_inlined
-def _count(edges: Array, g: int, path: Any, hops: int, integers: Array, row: int, tally: Array) -> None:
-    """A cycle of ``hops`` payments: ``g``, then ``path``. ``tally``: best retention, latest first payment."""
+def _count(
+    edges: Array, g: int, paths: Array, at: int, hops: int, integers: Array, row: int, tally: Array, noted: Array
+) -> None:
+    """A cycle of ``hops`` payments: ``g``, then path ``at``. ``tally``: best retention, latest first payment; best
+    retention of the cycles of the fewest payments, and of those over three accounts."""
     integers[min(hops, 5) - 2 if hops < 7 else SEVEN_UP, row] += 1
+    least = min(paths[at].least, edges[g].amount)
+    most = max(paths[at].most, edges[g].amount)
+    retained = least / most if least >= 0 and most > 0 else -1.0
     if integers[SHORTEST, row] == 0:
         integers[SHORTEST, row] = hops
-    least = min(path.least, edges[g].amount)
-    most = max(path.most, edges[g].amount)
-    if least >= 0 and most > 0:
-        tally[0] = max(tally[0], least / most)
-    tally[1] = max(tally[1], np.float64(edges[g].time))
+        tally[2] = retained
+        note(noted, FEWEST, g, at)
+    elif hops == integers[SHORTEST, row] and retained > tally[2]:
+        tally[2] = retained
+        note(noted, FEWEST, g, at)
+    if hops == 3 and (integers[THREE, row] == 1 or retained > tally[3]):
+        tally[3] = retained
+        note(noted, ROUND, g, at)
+    if retained > tally[0]:
+        tally[0] = retained
+        note(noted, KEPT, g, at)
+    if edges[g].time > tally[1]:
+        tally[1] = np.float64(edges[g].time)
+        note(noted, FAST, g, at)
 
 
 @_jit
-def _close(edges: Array, e: int, low: int, settings: Any, state: Any, integers: Array, reals: Array, row: int) -> Any:
+def close(edges: Array, e: int, low: int, settings: Any, state: Any, integers: Array, reals: Array, row: int) -> Any:
     """Count the cycles that ``e`` closes; ``low``: v's first payment in the window. True if something was left out."""
-    nodes, paths, front, sieve, tally = state
+    nodes, paths, front, sieve, tally, noted = state
     u = edges[e].source
     v = edges[e].target
     t = edges[e].time
@@ -152,12 +156,12 @@ def _close(edges: Array, e: int, low: int, settings: Any, state: Any, integers: 
                     if after < 0 or after > newest:  # else the same payer paid again before the bound: seen already
                         if y == v:
                             closed = True
-                            _count(edges, g, paths[at], hops + 1, integers, row, tally)
+                            _count(edges, g, paths, at, hops + 1, integers, row, tally, noted)
                         elif not last and edges[g].source_in >= low:
                             leads = True
                             if known == 1 and edges[g].time <= until:
                                 leads = nodes[y].seen == e + 1 and nodes[y].arrival < edges[g].time
-                            if leads and not _on_path(paths, at, y):
+                            if leads and not on_path(paths, at, y):
                                 paths[size].edge = g
                                 paths[size].node = y
                                 paths[size].parent = at
@@ -172,7 +176,7 @@ def _close(edges: Array, e: int, low: int, settings: Any, state: Any, integers: 
             if (cut or last) and not closed and marked == 1:
                 g = paid(edges, e, paths[at].node, bound, nodes, sieve)
                 if g >= 0:
-                    _count(edges, g, paths[at], hops + 1, integers, row, tally)
+                    _count(edges, g, paths, at, hops + 1, integers, row, tally, noted)
         begin = stop
         hops += 1
     integers[SEARCHED, row] = searched
@@ -184,7 +188,9 @@ def _close(edges: Array, e: int, low: int, settings: Any, state: Any, integers: 
 
 
 @_jit
-def _conserve(edges: Array, e: int, low: int, settings: Any, paths: Array, integers: Array, row: int) -> bool:
+def conserve(
+    edges: Array, e: int, low: int, settings: Any, paths: Array, noted: Array, integers: Array, row: int
+) -> bool:
     """Count the sequences of payments, closed by ``e``, that pass the amount on. True if something was left out."""
     v = edges[e].target
     paths[0].edge = e
@@ -215,7 +221,9 @@ def _conserve(edges: Array, e: int, low: int, settings: Any, paths: Array, integ
                     y = edges[g].source
                     if y == v:
                         found += 1
-                    elif hops + 1 < settings.hops and edges[g].source_in >= low and not _on_path(paths, at, y):
+                        if found == 1:
+                            note(noted, PASSED, g, at)
+                    elif hops + 1 < settings.hops and edges[g].source_in >= low and not on_path(paths, at, y):
                         paths[size].edge = g
                         paths[size].node = y
                         paths[size].parent = at
@@ -256,9 +264,9 @@ def advance(
                     low = -1
             nodes[v].first_out = low
         if low >= 0 and edges[e].source_in >= low:
-            cut = _close(edges, e, low, settings, state, integers, reals, row)
+            cut = close(edges, e, low, settings, state, integers, reals, row)
             if cut or integers[SHORTEST, row] > 0:
-                cut = _conserve(edges, e, low, settings, state.paths, integers, row) or cut
+                cut = conserve(edges, e, low, settings, state.paths, state.noted, integers, row) or cut
             if cut:
                 truncated[row] = 1
         if nodes[u].first_out < 0:
@@ -299,7 +307,8 @@ def _part(window: timedelta, settings: Settings) -> Part:
             np.zeros(budget + 2, PATH),
             np.zeros(budget // 2 + 1, np.int32),
             np.zeros(SIEVE, np.uint64),
-            np.zeros(2),
+            np.zeros(4),
+            np.zeros((NOTED, 2), np.int32),
         ),
         grown=lambda state, nodes, edges: state._replace(nodes=enlarged(state.nodes, nodes, UNSEEN)),
         more=lambda state: state,

@@ -42,7 +42,7 @@ _PADDING = 24
 #: Node and payment numbers are 32 bits.
 _MOST = 2**31 - 2
 #: Of the form of a snapshot.
-_FORM = 1
+_FORM = 2
 #: What may be wrong with payments, or missing.
 _FINE, _FALLS, _EARLY, _NODE, _ROOM = range(5)
 #: Where a column stands.

@@ -11,6 +11,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from fintel.domain.case import CaseClause
+from fintel.domain.detection import BOUND, MOTIF
 
 #: A longer window is history (who was known before), not activity.
 MAX_ACTIVITY = timedelta(days=100)
@@ -26,9 +27,11 @@ def with_baseline(clauses: Sequence[CaseClause], peak_at: datetime | None) -> tu
     in a window that ends there. A sum without a comparison of its own (the money received, of which
     most was sent on) joins when it has the same window as such a clause. Upper bounds ("few wages"),
     shifted windows ("the month before") and long ones are what it is measured against. Where nothing
-    is left, everything up to the peak counts, and failing that everything.
+    is left, everything up to the peak counts, and failing that everything. The payments of a motif of the
+    graph are never activity: they are of other accounts too.
     """
-    possible = [c for c in clauses if _may_be(c, peak_at)]
+    measured = [c for c in clauses if c.kind not in (MOTIF, BOUND)]
+    possible = [c for c in measured if _may_be(c, peak_at)]
     compared = [c for c in possible if c.operator is not None]
     windows = {c.window_from for c in compared}
     joined = [c for c in possible if c.operator is None and c.kind == "sum" and c.window_from in windows]
@@ -36,7 +39,7 @@ def with_baseline(clauses: Sequence[CaseClause], peak_at: datetime | None) -> tu
     if not any(c.evidence for c in chosen):
         chosen = possible
     if not any(c.evidence for c in chosen):
-        chosen = list(clauses)
+        chosen = measured
     kept = {id(c) for c in chosen}
     return tuple(replace(c, baseline=id(c) not in kept) for c in clauses)
 

@@ -35,24 +35,32 @@ def safe_cell(text: str | None, limit: int = 200) -> str:
 def attachment(case: Case, limit: int = MAX_ATTACHMENT) -> Attachment:
     """The evidence as CSV (UTF-8, comma, every cell in quotes), in time order, at most ``limit`` bytes.
 
+    After it come the other steps of the money's way (column ``part``: ``activity`` or ``way``), which are not counted.
     The account is left out where its holder is a presumed victim: it stands in the narrative only.
     """
     header = [
         "date", "time_utc", "direction", "instrument", "channel", "amount", "currency",
         f"amount_{clean(case.base_currency, 3).lower()}", "account", "other_party", "other_account",
-        "other_bank", "other_country", "text", "place", "payment", "source",
+        "other_bank", "other_country", "text", "place", "payment", "source", "part",
     ]  # fmt: skip
     made = [_line(header)]
     size = len(made[0])
     rows = case.evidence
-    shown = case.holder.role.may_be_subject
-    for row in rows:
-        line = _line(_cells(row, row.account_id if shown else ""))
+    hidden = frozenset[str]() if case.holder.role.may_be_subject else _accounts(case)
+    ways = [row for row in case.hops if row.counterparty_account not in hidden]
+    for row, part in (*((row, "activity") for row in rows), *((row, "way") for row in ways)):
+        # of a victim's activity no account stands here, the holder's or a linked one
+        secret = row.account_id in hidden or (hidden and part == "activity")
+        line = _line([*_cells(row, "" if secret else row.account_id), part])
         if size + len(line) > limit:
             break
         size += len(line)
         made.append(line)
-    return Attachment(b"".join(made), len(made) - 1, len(rows))
+    return Attachment(b"".join(made), min(len(made) - 1, len(rows)), len(rows))
+
+
+def _accounts(case: Case) -> frozenset[str]:
+    return frozenset({case.account_id, *(a.account_id for a in case.holder.accounts)})
 
 
 def _cells(row: CaseTransaction, account: str) -> list[str]:

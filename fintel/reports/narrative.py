@@ -20,6 +20,7 @@ from fintel.config import Filer
 from fintel.domain.case import Case, CaseTransaction, Person, Role
 from fintel.reports.comparisons import comparison_sentences
 from fintel.reports.fincen_codes import key_terms, main_typologies
+from fintel.reports.hops import hop_sentences
 from fintel.reports.sentences import PAYMENTS, Fact, Sentence
 from fintel.reports.text import cents, clean, count, day, known, money
 
@@ -108,6 +109,7 @@ def write(case: Case, filer: Filer, on: date) -> Narrative:
         *_introduction(case, filer, on),
         *_who(case),
         *_what(case),
+        *hop_sentences(case),
         *_listing(case),
         *_where(case),
         *comparison_sentences(case),

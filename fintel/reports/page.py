@@ -14,6 +14,7 @@ from decimal import Decimal
 from html import escape
 
 from fintel.domain.case import Case, CaseReason, CaseTransaction, Missing, Person, Role
+from fintel.domain.detection import BOUND, MOTIF
 from fintel.errors import Diagnostic, Severity
 from fintel.reports import pictures
 from fintel.reports.narrative import Narrative
@@ -37,6 +38,7 @@ th{background:var(--wash);font-weight:600}td.n,th.n{text-align:right;font-varian
 svg{max-width:100%;height:auto}@media print{.wide{overflow:visible}}
 """  # noqa: E501
 
+_KINDS = {MOTIF: "the money's way", BOUND: "a search was cut short: numbers of the graph may be too low"}
 _ROLES = {
     Role.SUSPECTED_OFFENDER: "suspected (proposed by the rules; you decide)",
     Role.FACILITATOR: "facilitator (proposed; you decide)",
@@ -81,7 +83,7 @@ def render_page(
         _narrative(narrative, anchors),
         "<h2>For you to add or decide</h2><ul>" + "".join(f"<li>{escape(t)}</li>" for t in TO_ADD) + "</ul>",
         _people(case),
-        "<h2>Over time</h2>" + pictures.timeline(case.transactions, case.base_currency),
+        "<h2>Over time</h2>" + pictures.timeline(_of_account(case), case.base_currency),
         _reasons(case),
         _transactions(case, shown, places),
     ]
@@ -250,7 +252,8 @@ def _reason(reason: CaseReason) -> str:
         peers = f"{clause.peer_percentile:.1f} %" if clause.peer_percentile is not None else "no peers"
         least = "≥ " if clause.truncated else ""
         unit = f" {clause.unit}" if clause.unit else ""
-        against = ' <span class="soft">(measured against)</span>' if clause.baseline else ""
+        words = _KINDS.get(clause.kind, "measured against" if clause.baseline else "")
+        against = f' <span class="soft">({words})</span>' if words else ""
         made.append(
             f"<tr>{lead}<td>{_e(clause.measure)}{against}</td>"
             f"<td class=n>{least}{_e(number(clause.observed) + unit)}</td>"
@@ -260,30 +263,38 @@ def _reason(reason: CaseReason) -> str:
     return "".join(made)
 
 
+def _of_account(case: Case) -> list[CaseTransaction]:
+    """Evidence, and what else the account itself paid or was paid."""
+    return [t for t in case.transactions if t.evidence or t.account_id == case.account_id]
+
+
 def _shown(case: Case) -> list[CaseTransaction]:
     """Evidence first, then context, as far as a page holds; in time order."""
     proof = case.evidence[:MAX_ROWS]
-    context = [t for t in case.transactions if not t.evidence][: MAX_ROWS - len(proof)]
-    kept = {t.entry_id for t in (*proof, *context)}
+    way = case.hops[: MAX_ROWS - len(proof)]
+    context = [t for t in case.transactions if not t.evidence][: MAX_ROWS - len(proof) - len(way)]
+    kept = {t.entry_id for t in (*proof, *way, *context)}
     return [t for t in case.transactions if t.entry_id in kept]
 
 
 def _transactions(case: Case, shown: Sequence[CaseTransaction], places: dict[str, int]) -> str:
-    rows = "".join(_row(t, places[t.entry_id]) for t in shown)
+    rows = "".join(_row(t, places[t.entry_id], case.account_id) for t in shown)
     hidden = len(case.transactions) - len(shown) + case.left_out
     more = f" {count(hidden, 'more payment')} not shown; the CSV has all of the activity." if hidden else ""
     head = ("No.", "Day", "", "#Amount", f"#In {clean(case.base_currency, 3)}", "How", "Other side", "Country", "Text")
     return (
         f'<h2>Payments</h2><p class="soft">{count(len(case.evidence), "entry", "entries")} of evidence, the rest '
-        f"(grey) is what it is measured against, and context.{more}</p>{_table(head, rows)}"
+        "(grey) is what it is measured against, other steps of the money's way (the account stands before the other "
+        f"side), and context.{more}</p>{_table(head, rows)}"
     )
 
 
-def _row(row: CaseTransaction, place: int) -> str:
+def _row(row: CaseTransaction, place: int, account_id: str) -> str:
     kind = "" if row.evidence else ' class="context"'
     base = "" if row.amount_base is None else f"{row.amount_base:,.2f}"
     how = " ".join(p for p in (row.instrument, row.channel) if p and p != "unknown")
     other = row.counterparty_name or row.merchant_name or row.counterparty_account or ""
+    other = other if row.evidence or row.account_id == account_id else f"{row.account_id}: {other}"
     return (
         f'<tr id="t{place}"{kind}><td>{place + 1}</td><td class=d>{row.day}</td><td>{_e(row.direction)}</td>'
         f"<td class=n>{_e(money(row.amount, row.currency))}</td><td class=n>{base}</td><td>{_e(how)}</td>"

@@ -12,6 +12,9 @@ from fintel.domain.schema import SEEN_ENTRIES, Type
 from fintel.engine.conditions import Atom, Conditions, Flag, Formula, Junction
 from fintel.engine.partition import Measure as Window
 from fintel.engine.partition import Selection, Slice, Step
+from fintel.graph.entry_columns import TRUNCATED
+from fintel.graph.witnesses import CAPPED, MOTIFS
+from fintel.rules.cited import Cited, cited_motifs, motifs_among
 from fintel.rules.expression import Clause, condition_expression, parse, parse_when, read_conditions
 from fintel.rules.list_types import AmountList, AnyList
 from fintel.rules.model import Library, Measure, Parameter, Rule
@@ -42,7 +45,9 @@ class CompiledRule:
     ``guards`` are pairs of masks (rows that a measure wants, and those of them that carry the value):
     where the first has rows and the second none, the rule cannot tell. ``reads`` names, for the anchor
     (key 'anchor'), each measure's filter and each step, the masks that say where a column it reads is
-    filled at all.
+    filled at all. ``motifs`` names the motifs whose graph columns are read: by the anchor (key 'anchor'), and by each
+    measure or its filter. ``cut_short``, by family of these columns: the mask of entries where a bound cut their search
+    short.
     """
 
     rule: Rule
@@ -56,6 +61,8 @@ class CompiledRule:
     reads: Mapping[str, Mapping[str, int]]
     when: pl.Expr
     clauses: tuple[Clause, ...]
+    motifs: Cited
+    cut_short: Mapping[str, int]
 
     @property
     def anchor_mask(self) -> int:
@@ -192,6 +199,10 @@ def decisive_columns(part: Part) -> frozenset[str]:
     return own.union(*(decisive_columns(p) for p in part.parts))
 
 
+def _holds(column: str) -> Atom:
+    return Atom(f'"{column}"', pl.col(column), frozenset((column,)))
+
+
 def _filled(column: str) -> Atom:
     return Atom(f'("{column}" is not null)', pl.col(column).is_not_null(), frozenset((column,)))
 
@@ -251,6 +262,7 @@ class _Compiler:
         self.filters: dict[str, int] = {}
         self.guards: dict[str, tuple[int, int]] = {}
         self.steps: dict[str, Selection] = {}
+        self.motifs: dict[str, frozenset[str]] = {}
         written = ((name, text, rule.place(f"conditions.{name}")) for name, text in rule.conditions.items())
         self.conditions: Mapping[str, Part] = read_conditions(
             written, columns=COLUMNS, parameters=parameters, lists=lists
@@ -286,10 +298,17 @@ class _Compiler:
                 base = mask_of(anchor)
                 self.guards[f"per: {column}"] = (base, self._carrying(base, [column]))
         when = parse_when(rule.when, measures=rule.observables, parameters=self.parameters, location=rule.place("when"))
+        motifs = cited_motifs(rule, self.motifs)
         return CompiledRule(
             rule, self.parameters, anchor, windows, twins, peers, self.guards, self.filters, self.reads,
-            when.polars, tuple(when.clauses),
+            when.polars, tuple(when.clauses), motifs, self._cut_short(motifs),
         )  # fmt: skip
+
+    def _cut_short(self, motifs: Cited) -> dict[str, int]:
+        families = sorted({MOTIFS[motif].family for read in motifs.values() for motif in read})
+        # The number that was counted tells how much of a motif the hub policy let be seen.
+        self.needs.values.update(MOTIFS[motif].column for read in motifs.values() for motif in read & CAPPED)
+        return {family: self.needs.masks.add(_holds(TRUNCATED[family])) for family in families}
 
     def _count(self, text: str) -> float:
         return self.parameters[text[1:]] if text.startswith(":") else float(text)
@@ -322,6 +341,7 @@ class _Compiler:
             conditions=self.conditions, location=self.rule.place(part),
         )  # fmt: skip
         self.needs.mentions.update(expression.mentions)
+        self.motifs[part] = motifs_among(expression.part.names)
         self.reads[part] = {c: masks.add(_filled(c)) for c in sorted(decisive_columns(expression.part))}
         self.filters[part] = masks.add(formula_of(expression.part))
         return self.filters[part]

@@ -21,6 +21,10 @@ from fintel.rules.model import Correlation, Rule
 from fintel.rules.wording import fill, number_in_words, parameter_in_words
 
 _NO_MOMENTS = pl.Schema({"episode_id": pl.String(), "at": pl.Datetime("us", "UTC")})
+#: Payments for which a motif is to be shown, the first of an episode first.
+CITED = pl.Schema(
+    {"episode_id": pl.String(), "motif": pl.String(), "row": pl.UInt32(), "counted": pl.Float64(), "cut": pl.Boolean()}
+)
 #: Components whose own reasons stand in a correlation's.
 _TOLD = 2
 
@@ -29,13 +33,15 @@ _TOLD = 2
 class Findings:
     """Episodes, clauses and evidence of rules, as ``domain.schema`` has them.
 
-    ``moments``: ``episode_id``, ``at``: the first hit of each episode on each day (UTC).
+    ``moments``: ``episode_id``, ``at``: the first hit of each episode on each day (UTC). ``cited``: ``CITED``: of rules
+    that read the graph, which payment has which motif, what was counted there, and whether a bound cut that short.
     """
 
     episodes: pl.DataFrame
     clauses: pl.DataFrame
     evidence: pl.DataFrame
     moments: pl.DataFrame = field(default_factory=_NO_MOMENTS.to_frame)
+    cited: pl.DataFrame = field(default_factory=CITED.to_frame)
 
     def __add__(self, other: Findings) -> Findings:
         return Findings(
@@ -43,6 +49,7 @@ class Findings:
             pl.concat([self.clauses, other.clauses]),
             pl.concat([self.evidence, other.evidence]),
             pl.concat([self.moments, other.moments]),
+            pl.concat([self.cited, other.cited]),
         )
 
     def in_order(self) -> Findings:
@@ -52,6 +59,7 @@ class Findings:
             self.clauses.sort("episode_id", "clause"),
             self.evidence.sort("episode_id", "measure", "entry_id"),
             self.moments,
+            self.cited,
         )
 
 

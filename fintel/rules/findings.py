@@ -12,8 +12,9 @@ import polars as pl
 from fintel.domain.schema import CLAUSES, EPISODES, EVIDENCE, Table
 from fintel.engine.arrays import Entries
 from fintel.frames import empty, fit
+from fintel.graph.witnesses import MOTIFS
 from fintel.rules.compiler import CompiledRule, Plan
-from fintel.rules.correlation import Findings
+from fintel.rules.correlation import CITED, Findings
 from fintel.rules.episodes import Found
 from fintel.rules.wording import describe
 
@@ -63,7 +64,37 @@ def tables_of(
         finish(clauses, CLAUSES, ["episode_id", "clause"]),
         finish(evidence, EVIDENCE, ["episode_id", "measure", "entry_id"]),
         moments.select("episode_id", pl.col("at").cast(pl.Datetime("us")).dt.replace_time_zone("UTC")),
+        _cited(plan, data, episodes, evidence),
     )
+
+
+def _cited(plan: Plan, data: Entries, episodes: pl.DataFrame, evidence: pl.DataFrame) -> pl.DataFrame:
+    """Of each episode of a rule that reads a motif's column: the entry at its peak, if the anchor reads it; and the
+    latest entry of a measure that reads it."""
+    parts = [CITED.to_frame()]
+    for rule in plan.rules:
+        mine = pl.col("rule_id") == rule.rule.id
+        for part, motifs in rule.motifs.items():
+            if part == "anchor":
+                at = episodes.filter(mine).select("episode_id", entry="peak_entry")
+            else:
+                rows = evidence.filter(mine & (pl.col("measure") == part))
+                times = pl.Series("at", data.time[rows["entry"].to_numpy()])
+                at = rows.select("episode_id", "entry").with_columns(times).sort("episode_id", "at", "entry")
+                at = at.unique("episode_id", keep="last", maintain_order=True)
+            entry = at["entry"].to_numpy()
+            for motif in sorted(motifs):
+                column = MOTIFS[motif].column
+                counted = data.values[column][entry] / data.scales[column] if column in data.values else None
+                cut = data.mask(rule.cut_short[MOTIFS[motif].family], entry).view(np.bool_)
+                parts.append(
+                    at.select(
+                        "episode_id", motif=pl.lit(motif), row=pl.Series(data.row[entry]),
+                        counted=pl.Series(counted, dtype=pl.Float64) if counted is not None else pl.lit(None),
+                        cut=pl.Series(cut),
+                    ).cast(CITED)
+                )  # fmt: skip
+    return pl.concat(parts)
 
 
 def _episode_id(*parts: str) -> str:

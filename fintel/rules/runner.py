@@ -17,6 +17,7 @@ from fintel.engine.local import sweep
 from fintel.engine.partition import Slice, partition
 from fintel.features.entries import booked
 from fintel.frames import fit
+from fintel.graph.entry_columns import TRUNCATED
 from fintel.rules.across import Across
 from fintel.rules.compiler import CompiledRule, Plan, groups
 from fintel.rules.correlation import Findings, correlate
@@ -24,6 +25,7 @@ from fintel.rules.episodes import TWIN_LIMIT, Found, find
 from fintel.rules.findings import tables_of
 from fintel.rules.model import Library, Rule
 from fintel.rules.prepared import blindness, prepare
+from fintel.rules.witnesses import with_witnesses
 
 #: What can go wrong inside one rule without being a defect of fintel. The others go on.
 RULE_FAILURES = (
@@ -88,6 +90,8 @@ def detect_tables(
     answers = {r.rule.id: _answer(r, data, tallies[r.rule.id]) for r in plan.rules}
     with _timed(clock, "correlation"):
         findings = _correlate(findings, plan, tallies, booked(lazy["transactions"], as_of))
+    with _timed(clock, "witnesses"):
+        findings = with_witnesses(findings, lazy, as_of)
     results = _results(library, plan, answers, data, tallies, findings.episodes)
     return Detection(results, findings.episodes, findings.clauses, findings.evidence, clock)
 
@@ -212,6 +216,14 @@ def _attempt(piece: Slice, rule: CompiledRule, across: Across) -> tuple[str, Fou
     return rule.rule.id, answer, time.perf_counter() - begun
 
 
+def _cut_short(rule: CompiledRule | None, data: Entries) -> str | None:
+    """At how many entries a bound cut short the search behind a graph column of the rule: its answer there may be a no
+    that is none."""
+    found = [] if rule is None else [(data.selected[mask], name) for name, mask in rule.cut_short.items()]
+    told = [f"{number:,} entries ({TRUNCATED[family]})" for number, family in found if number]
+    return f"graph numbers may be too low, for a bound cut the search short, at {', '.join(told)}" if told else None
+
+
 def _results(
     library: Library,
     plan: Plan,
@@ -238,6 +250,7 @@ def _results(
             outcome, reason = (answers | together)[rule.id]
             if tally.failure is not None:
                 outcome, reason = Outcome.FAILED, tally.failure
+            reason = reason or _cut_short(compiled.get(rule.id), data)
         unseen = data.undecided[compiled[rule.id].anchor_mask] if rule.id in compiled and tally.failure is None else 0
         number, subjects = counts.get(rule.id, (0, 0))
         rows.append(

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import polars as pl
 
+from fintel.domain.detection import MOTIF
 from fintel.rules.local_filters import Suppression
 
 #: ``episode_id``, ``suppressed``: in words, why it needs no look.
@@ -26,7 +27,7 @@ def suppressed_episodes(
     ----------
     episodes, clauses, evidence: of a run; ``accounts``: at least ``account_id, party_id``.
     transactions: read only where a suppression is about a counterparty. An episode is about it if it is on the
-        other side of every entry of the evidence, and the evidence is whole.
+        other side of every entry of the evidence, motifs of the graph apart, and the evidence is whole.
     """
     found = [pl.DataFrame(schema=SCHEMA)]
     holders = accounts.select("account_id", "party_id").unique("account_id", keep="first", maintain_order=True)
@@ -54,9 +55,12 @@ def _others(
 ) -> pl.DataFrame:
     """``episode_id``, ``other``: the one counterparty of episodes that have no more than one."""
     rules = frozenset[str]().union(*(s.rules for s in suppressions))
-    cut = clauses.filter(pl.col("evidence_truncated")).select("episode_id")
+    cut = clauses.filter(pl.col("evidence_truncated") & (pl.col("kind") != MOTIF)).select("episode_id")
     some = episodes.filter(pl.col("rule_id").is_in(list(rules))).join(cut, on="episode_id", how="anti")
-    mine = evidence.join(some.select("episode_id"), on="episode_id", how="semi")
+    # the payments of a motif are of other accounts too: who stands there is not the account's counterparty
+    motifs = clauses.filter(pl.col("kind") == MOTIF).select("episode_id", "measure")
+    own = evidence.join(motifs, on=["episode_id", "measure"], how="anti")
+    mine = own.join(some.select("episode_id"), on="episode_id", how="semi")
     if mine.is_empty():
         return pl.DataFrame(schema={"episode_id": pl.String, "other": pl.String})
     sides = ("debtor_account_id", "creditor_account_id")

@@ -87,7 +87,7 @@ def test_both_sides_tell_the_payment_and_each_its_own_end(
     known = network(feed)
     features = {
         name: column
-        for family, chosen in entry_columns._SETTINGS.items()
+        for family, chosen in entry_columns.SETTINGS.items()
         for name, column in edge_features(known, chosen, families=(family,)).to_dict().items()
     }
     edges = {int(row): e for e, row in enumerate(known.row)}
