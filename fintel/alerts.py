@@ -51,12 +51,14 @@ def find_alert(lake: Lake, wanted: str, run_id: str | None = None) -> AlertRows:
     episodes = lake.run_table(run, "episodes").filter(pl.col("account_id") == alert["account_id"]).collect()
     ids = episodes["episode_id"].implode()
     of_episodes = pl.col("episode_id").is_in(ids)
+    # The graph's reasons rest on payments of a path, which no episode names.
+    cited = pl.concat([episodes["episode_id"], reasons["episode_id"].drop_nulls()]).unique().implode()
     return AlertRows(
         alert,
         reasons.sort("reason"),
         episodes,
         lake.run_table(run, "clauses").filter(of_episodes).collect(),
-        lake.run_table(run, "evidence").filter(of_episodes).collect(),
+        lake.run_table(run, "evidence").filter(pl.col("episode_id").is_in(cited)).collect(),
     )
 
 
