@@ -2,10 +2,10 @@
 
     python benchmarks/graph_risk.py [FOLDER] [--seed N ...] [--accounts N] [--sample NAME ...]
 
-Three moments of each set (45, 65 and 85 % of its days). The rules run as of the moment; seeds are what was known by then.
-Judged are own accounts that no label names by then; positives are those that took part, within the 90 days
-before, in what becomes known later. Intervals: 95 %, accounts drawn with replacement, all moments and populations of a
-family together (the differences' mean). A page of Markdown goes to stdout.
+Three moments of each set (45, 65 and 85 % of its days). The rules run as of the moment; seeds are what was known by
+then. Judged are own accounts that no label names by then; positives are those that took part, within the 90 days
+before, in what becomes known later. Intervals: 95 %, accounts drawn with replacement, all moments and populations of
+a family together (the differences' mean). A page of Markdown goes to stdout.
 """
 
 from __future__ import annotations

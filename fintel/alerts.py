@@ -84,3 +84,15 @@ def transactions_of(lake: Lake, rows: AlertRows) -> pl.DataFrame:
         .sort("booked_at", "transaction_id")
         .collect(engine="streaming")
     )
+
+
+def path_of(lake: Lake, rows: AlertRows) -> pl.DataFrame:
+    """Payments over which an alert's account got money from seeds, in time order: who paid whom, and the ids."""
+    ids = rows.evidence.filter(pl.col("measure") == "path").select("transaction_id", path="episode_id")
+    return (
+        lake.scan("transactions")
+        .select("transaction_id", "booked_at", "debtor_account_id", "creditor_account_id", "amount_base")
+        .join(ids.lazy(), on="transaction_id", how="inner")
+        .sort("path", "booked_at", "transaction_id")
+        .collect(engine="streaming")
+    )

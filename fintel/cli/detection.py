@@ -97,6 +97,23 @@ def _show_queue(shown: pl.DataFrame) -> None:
     print_table(title, columns, shown.select(columns).iter_rows(), right=("rank", "score"))
 
 
+def _say_decisions(alerts: pl.DataFrame, settings: Settings, budget: int | None) -> None:
+    """Capacity and risk decision, each by itself: neither follows from the other."""
+    import polars as pl
+
+    from fintel.ranking import unsuppressed
+
+    ranking = settings.ranking
+    say(f"capacity: the queue shows {budget or ranking.budget:,} (budget)")
+    if ranking.threshold_bits is None:
+        say("threshold: none stated (threshold_bits in [ranking]), so no score obliges anybody to read an alert")
+        return
+    due = unsuppressed(alerts).filter((pl.col("holding") == "own") & (pl.col("score") >= ranking.threshold_bits))
+    below = max(0, due.height - (budget or ranking.budget))
+    more = f"; {below:,} of them are beyond the capacity" if below else ""
+    say(f"threshold: {due.height:,} own accounts score {ranking.threshold_bits:g} bits or more and must be read{more}")
+
+
 def detect(
     as_of: AsOf = None,
     model: ModelId = None,
@@ -122,6 +139,7 @@ def detect(
         else:
             _show_rules(summary.rule_results)
             say(f"run {summary.run_id}: {summary.alerts.height:,} accounts have a reason; next: fintel rank")
+            _say_decisions(summary.alerts, settings, None)
 
 
 def rank(
@@ -156,6 +174,7 @@ def rank(
         more = f"; {outside:,} of them at other institutions (--external)" if outside and not external else ""
         more += f"; {left_out:,} suppressed (--suppressed)" if left_out and not suppressed else ""
         say(f"{shown.height:,} of {alerts.height:,} accounts with a reason{more}")
+        _say_decisions(alerts, settings, budget)
 
 
 def explain(
@@ -176,13 +195,14 @@ def explain(
     [dim]fintel explain 1[/]     [dim]fintel explain ACC-0042 --picture why.html[/]
     """
     with errors_explained():
-        from fintel.alerts import find_alert
+        from fintel.alerts import find_alert, path_of
         from fintel.domain.detection import Reason
         from fintel.reports.pictures import waterfall, waterfall_text
         from fintel.store.lake import Lake
 
         with Lake.open(settings_of(config, lake).lake) as store:
             rows = find_alert(store, account, run)
+            paths = path_of(store, rows)
         alert = rows.alert
         if as_json:
             print_json(
@@ -191,6 +211,7 @@ def explain(
                     "reasons": rows.reasons.to_dicts(),
                     "episodes": rows.episodes.to_dicts(),
                     "clauses": rows.clauses.to_dicts(),
+                    "paths": paths.to_dicts(),
                 }
             )
         reasons = [
@@ -214,6 +235,8 @@ def explain(
             if (reason.origin, reason.name) in quiet:
                 tell(f"       suppressed: {quiet[reason.origin, reason.name]}")
         _show_clauses(rows)
+        if not paths.is_empty():
+            print_table("money's way from a seed", paths.columns, paths.iter_rows(), right=("amount_base",))
 
 
 def _show_clauses(rows: Any) -> None:
@@ -322,6 +345,7 @@ def run(
         outcomes = summary.rule_results["outcome"].value_counts().sort("outcome")
         say("rules: " + ", ".join(f"{n} {o}" for o, n in outcomes.iter_rows()) + " (fintel detect shows each)")
         _show_queue(shown)
+        _say_decisions(summary.alerts, settings, budget)
         for files in written:
             lacks = f"  ({len(files.missing)} facts missing; they are named in it)" if files.missing else ""
             tell(f"draft     {short_path(files.html)}{lacks}")

@@ -1,12 +1,13 @@
 """Reasons that the graph gives: money that came from accounts which somebody pointed at.
 
 **Bits.** At most ``CAP``, and never more than rarity allows, as with rules: of what every third account shows, nobody
-can tell whom it means. With ``FOUND`` of the suspicious accounts hoped to be found, a share that so many of the accounts
-have or exceed multiplies the odds by ``FOUND`` divided by how many, at most. Of that, an account gets by how large the
-share is (bits grow with its logarithm, from ``DOUBLES`` on) and, for ``_MONEY`` of it, how much money that is beside what
-accounts usually receive. So more money from seeds never gives fewer bits, and few accounts tie. Less than ``LEAST`` of an
-account's money is not told: nearly everybody is a few steps from somebody. All are set by judgement and checked against
-labelled sets (``docs/adr/0004-graph-risk.md``); with labels a model's fusion weighs them anew.
+can tell whom it means. With ``FOUND`` of the suspicious accounts hoped to be found, a share that so many of the
+accounts have or exceed multiplies the odds by ``FOUND`` divided by how many, at most. Of that, an account gets by how
+large the share is (bits grow with its logarithm, from ``DOUBLES`` on) and, for ``_MONEY`` of it, how much money that
+is beside what accounts usually receive. So more money from seeds never gives fewer bits, and few accounts tie. Less
+than ``LEAST`` of an account's money is not told: nearly everybody is a few steps from somebody. All are set by
+judgement and checked against labelled sets (``docs/adr/0004-graph-risk.md``); with labels a model's fusion weighs
+them anew.
 """
 
 from __future__ import annotations
@@ -97,6 +98,7 @@ def of_tables(
     *,
     origins: Sequence[str] = DEFAULT,
     episodes: pl.DataFrame | None = None,
+    known_by: datetime | None = None,
 ) -> GraphRisk:
     """Reasons from canonical tables: for own accounts where the feed describes accounts, else for all.
 
@@ -104,8 +106,9 @@ def of_tables(
     ----------
     as_of: nothing that was booked or known later is seen.
     origins: which seeds count (``graph.seeds.ORIGINS``). episodes: hits of rules, needed for the origin ``rule``.
+    known_by: the last instant of which seeds are known, where that is before ``as_of``.
     """
-    found = seeds(tables, as_of, episodes if "rule" in origins else None, origins=origins)
+    found = seeds(tables, min(as_of, known_by or as_of), episodes if "rule" in origins else None, origins=origins)
     if found.is_empty():
         return GraphRisk(found, pl.DataFrame(schema=REASONS), pl.DataFrame(schema=SPLIT))
     described = tables.get("accounts", empty(ACCOUNTS).lazy()).select("account_id", "party_id", "holding").collect()
