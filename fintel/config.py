@@ -64,7 +64,7 @@ class RankingSettings(_Section):
     prior: float = Field(default=0.001, gt=0, lt=0.5)
     budget: int = Field(default=50, ge=1)
     threshold_bits: float | None = Field(default=None, ge=-100, le=100, allow_inf_nan=False)
-    risk_seeds: tuple[Literal["label", "intel", "rule"], ...] = ("label", "intel")
+    risk_seeds: tuple[Literal["label", "intel", "rule"], ...] = ("label", "intel", "rule")
     include_external: bool = False
 
 

@@ -228,7 +228,8 @@ def mark_suppressed(ranking: Ranking, episodes: pl.DataFrame, suppressed: pl.Dat
     """The same ranking with what is suppressed marked; scores and ranks stay as they are.
 
     A reason is suppressed if every episode of its rule on the account is; an account, if every rule that
-    found it is, and a model does not speak against it in sum.
+    found it is, and a model does not speak against it in sum. Money from others is no conduct of the account's own and
+    does not bring it back.
 
     Parameters
     ----------
@@ -245,8 +246,8 @@ def mark_suppressed(ranking: Ranking, episodes: pl.DataFrame, suppressed: pl.Dat
     )
     marked = ranking.reasons.join(told, on=["account_id", "name", "origin"], how="left", maintain_order="left")
     reasons = marked.with_columns(suppressed="why").drop("why")
-    by_rule = pl.col("origin") == "rule"
-    open_ = (by_rule & pl.col("suppressed").is_null()).any() | (pl.col("bits").filter(~by_rule).sum() > 0)
+    by_rule, by_model = pl.col("origin") == "rule", pl.col("origin") == "model"
+    open_ = (by_rule & pl.col("suppressed").is_null()).any() | (pl.col("bits").filter(by_model).sum() > 0)
     why = (
         reasons.group_by("account_id", maintain_order=True)
         .agg(open=open_, why=pl.col("suppressed").drop_nulls().unique(maintain_order=True).str.join("; "))

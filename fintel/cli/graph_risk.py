@@ -31,8 +31,8 @@ def risk(
 ) -> None:
     """Accounts whose money came from seeds: how much from which seed, and the strongest chain of payments.
 
-    Seeds are accounts found suspicious (labels known by then) and those that partners named; with
-    risk_seeds in \\[ranking] also hits of high-level rules of the last run. Cleared accounts and victims are none.
+    Seeds are accounts found suspicious (labels known by then), those that partners named, and those that a rule of
+    high level hit in the last run (risk_seeds in \\[ranking] says which). Cleared accounts and victims are none.
 
     [dim]fintel graph risk --top 5[/]     [dim]fintel graph risk --account ACC-0042 --json[/]
     """
@@ -63,9 +63,10 @@ def risk(
             return
         if found.seeds.is_empty():
             say(
-                f"no seeds as of {at:%Y-%m-%d}: no label says suspicious and no partner named an account by then "
-                f"(sources that count: {', '.join(origins) or 'none'}); fintel feed add LABELS"
+                f"no seeds as of {at:%Y-%m-%d}: no label says suspicious, no partner named an account, and no rule of "
+                f"high level hit one by then (kinds that count: {', '.join(origins) or 'none'})"
             )
+            say("fintel feed add reads labels and lists of partners; fintel detect runs the rules")
             return
         if shown.is_empty():
             say(f"{found.seeds.height:,} seeds, but their money makes no reason for {_whom(account)}")
@@ -79,11 +80,11 @@ def _whom(account: list[str] | None) -> str:
 
 
 def _episodes(store: Lake, settings: Settings) -> pl.DataFrame | None:
-    from fintel.alerts import latest_run_id
-
-    if "rule" not in settings.ranking.risk_seeds:
+    """Of the latest run; none where no rule's hits count, or nothing ran yet."""
+    run = store.latest_run()
+    if run is None or "rule" not in settings.ranking.risk_seeds:
         return None
-    return store.run_table(latest_run_id(store), "episodes").collect()
+    return store.run_table(run.run_id, "episodes").collect()
 
 
 def _require_known(tables: dict[str, pl.LazyFrame], wanted: list[str] | None) -> None:

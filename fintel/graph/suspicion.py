@@ -29,7 +29,7 @@ from fintel.graph.seeds import Tables, seeds
 from fintel.graph.tainted import DAYS, HOPS, SPLIT, tainted
 
 #: Seeds that count unless the settings say otherwise.
-DEFAULT = ("label", "intel")
+DEFAULT = ("label", "intel", "rule")
 #: Share from which the logarithm grows.
 DOUBLES = 0.01
 #: Most bits of one kind of seeds: even odds become two to one.
@@ -39,6 +39,8 @@ FOUND = 0.2
 _MONEY = 0.2
 #: Until a population has shown how rare a share is: one account in two hundred, weighing as much as a thousand do.
 _ASSUMED, _ASSUMED_OF = 5.0, 1000.0
+#: Accounts told of at most, those with the largest shares: each costs a walk of its own.
+MOST = 2_000
 #: Seeds named in a reason's words; the split names all.
 NAMED = 3
 
@@ -128,7 +130,7 @@ def graph_risk(
     holders: pl.DataFrame | None = None,
     accounts: pl.Series | None = None,
 ) -> GraphRisk:
-    """Reasons of all accounts of which seeds' money makes ``LEAST`` or more.
+    """Reasons of accounts of which seeds' money makes ``LEAST`` or more; of the ``MOST`` with the largest shares.
 
     Parameters
     ----------
@@ -141,6 +143,7 @@ def graph_risk(
     wanted = found.shares.filter(pl.col("weighted") >= LEAST)
     if accounts is not None:
         wanted = wanted.filter(pl.col("account_id").is_in(accounts.implode()))
+    wanted = wanted.sort("weighted", "account_id", descending=[True, False]).head(MOST)
     split, paths = found.told(wanted["account_id"].sort().to_list())
     told = split.group_by("account_id", "seed_kind", maintain_order=True).agg(
         seeds=pl.len().cast(pl.Int64),
