@@ -78,9 +78,9 @@ def judged(data: Labelled) -> Iterator[Judged]:
             tables, library, base_currency=settings.base_currency, as_of=at, threads=settings.threads
         ).episodes
         risks = {name: of_tables(tables, at, origins=kinds, episodes=episodes) for name, kinds in WAYS.items()}
-        without, ties = _scores(episodes, accounts, pool, None), 0
+        without = _scores(episodes, accounts, pool, None)
         ways = {name: _scores(episodes, accounts, pool, risk) for name, risk in risks.items()}
-        shown = rank(episodes, accounts, run_id="", prior=0.001, risk=risks["labels, intel"]).alerts.head(1000)
+        shown = rank(episodes, accounts, run_id="", prior=0.001, risk=risks["all"]).alerts.head(1000)
         ties = shown.height - shown["score"].n_unique()
         told = {name: risk.reasons["account_id"].n_unique() for name, risk in risks.items()}
         yield Judged(data.name, at, truth, without, ways, told, ties)
@@ -104,9 +104,9 @@ def gain(parts: list[Judged], way: str) -> tuple[float, float, float]:
             if one.truth[rows].sum():
                 after = average_precision(one.truth[rows], one.ways[way][rows])
                 told.append(after - average_precision(one.truth[rows], one.without[rows]))
-        return float(np.mean(told))
+        return float(np.mean(told)) if told else float("nan")
 
-    drawn = [mean(True) for _ in range(DRAWS)]
+    drawn = [value for value in (mean(True) for _ in range(DRAWS)) if not np.isnan(value)]
     low, high = np.quantile(drawn, [0.025, 0.975])
     return mean(False), float(low), float(high)
 

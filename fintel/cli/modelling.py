@@ -123,8 +123,9 @@ def train(
             bits = ranked.alerts.select("account_id", score=pl.col("score") - pl.col("prior"))
 
             def graph_bits(when: datetime, seeds_by: datetime) -> pl.DataFrame:
-                origins = [kind for kind in settings.ranking.risk_seeds if kind != "rule"]
-                risk = of_tables(tables, when, origins=origins, known_by=seeds_by)
+                risk = of_tables(
+                    tables, when, origins=settings.ranking.risk_seeds, episodes=found.episodes, known_by=seeds_by
+                )
                 alone = rank(found.episodes.clear(), accounts, run_id="", prior=settings.ranking.prior, risk=risk)
                 return alone.alerts.select("account_id", score=pl.col("score") - pl.col("prior"))
 
