@@ -52,12 +52,14 @@ def find_alert(lake: Lake, wanted: str, run_id: str | None = None) -> AlertRows:
     episodes = lake.run_table(run, "episodes").filter(pl.col("account_id") == alert["account_id"]).collect()
     ids = episodes["episode_id"].implode()
     of_episodes = pl.col("episode_id").is_in(ids)
+    # The graph's reasons rest on payments of a path, which no episode names.
+    cited = pl.concat([episodes["episode_id"], reasons["episode_id"].drop_nulls()]).unique().implode()
     return AlertRows(
         alert,
         reasons.sort("reason"),
         episodes,
         lake.run_table(run, "clauses").filter(of_episodes).collect(),
-        lake.run_table(run, "evidence").filter(of_episodes).collect(),
+        lake.run_table(run, "evidence").filter(pl.col("episode_id").is_in(cited)).collect(),
     )
 
 
@@ -100,5 +102,17 @@ def transactions_of(lake: Lake, rows: AlertRows) -> pl.DataFrame:
         lake.scan("transactions")
         .join(ids, on="transaction_id", how="semi")
         .sort("booked_at", "transaction_id")
+        .collect(engine="streaming")
+    )
+
+
+def path_of(lake: Lake, rows: AlertRows) -> pl.DataFrame:
+    """Payments over which an alert's account got money from seeds, in time order: who paid whom, and the ids."""
+    ids = rows.evidence.filter(pl.col("measure") == "path").select("transaction_id", path="episode_id")
+    return (
+        lake.scan("transactions")
+        .select("transaction_id", "booked_at", "debtor_account_id", "creditor_account_id", "amount_base")
+        .join(ids.lazy(), on="transaction_id", how="inner")
+        .sort("path", "booked_at", "transaction_id")
         .collect(engine="streaming")
     )

@@ -11,7 +11,7 @@ import re
 import stat
 import tomllib
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -55,10 +55,16 @@ class Filer(_Section):
 
 
 class RankingSettings(_Section):
-    """How evidence becomes a score."""
+    """How evidence becomes a score, and two decisions that are kept apart.
+
+    ``budget`` is capacity: how many alerts of the queue are shown. ``threshold_bits`` is a risk decision: whoever
+    scores as much or more must be read, however many there are; None states none. ``risk_seeds``: whose money counts.
+    """
 
     prior: float = Field(default=0.001, gt=0, lt=0.5)
     budget: int = Field(default=50, ge=1)
+    threshold_bits: float | None = Field(default=None, ge=-100, le=100, allow_inf_nan=False)
+    risk_seeds: tuple[Literal["label", "intel", "rule"], ...] = ("label", "intel", "rule")
     include_external: bool = False
 
 

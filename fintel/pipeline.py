@@ -23,12 +23,14 @@ from fintel.alerts import find_alert, transactions_of
 from fintel.config import Settings
 from fintel.domain.case import RuleMeta
 from fintel.domain.feed import Commit, FeedInfo
-from fintel.domain.schema import CANONICAL, TABLES
+from fintel.domain.schema import CANONICAL, EVIDENCE, TABLES
 from fintel.errors import Diagnostic, FeedError, ReportError, StoreError
 from fintel.feeds.base import Batch, identify
 from fintel.feeds.mapping import Mapping as FeedMapping
 from fintel.feeds.rates import convert
 from fintel.feeds.reading import read, select
+from fintel.frames import fit
+from fintel.graph.suspicion import of_tables
 from fintel.models.learned import Learned
 from fintel.ranking import mark_suppressed, rank
 from fintel.reports.bundle import DraftFiles, write_draft
@@ -258,10 +260,13 @@ def detect(
     watch.lap("rules")
     model_id, part = learned(tables, moment, found.episodes) if learned else (None, None)
     watch.lap("model")
+    progress("risk from seeds", 0, 0)
+    risk = of_tables(tables, moment, origins=settings.ranking.risk_seeds, episodes=found.episodes)
+    watch.lap("risk")
     inputs = {**_inputs(lake, settings, library, moment, model_id), "local": local.record}
     run_id = _digest(inputs)
     accounts = lake.scan("accounts").select("account_id", "party_id", "holding").collect(engine="streaming")
-    ranking = rank(found.episodes, accounts, run_id=run_id, prior=settings.ranking.prior, learned=part)
+    ranking = rank(found.episodes, accounts, run_id=run_id, prior=settings.ranking.prior, learned=part, risk=risk)
     if local.suppressions:
         marked = suppressed_episodes(
             found.episodes, found.clauses, found.evidence, accounts, tables["transactions"], local.suppressions
@@ -270,7 +275,7 @@ def detect(
     watch.lap("ranking")
     frames = {
         "rule_results": found.rule_results, "episodes": found.episodes,
-        "clauses": found.clauses, "evidence": found.evidence,
+        "clauses": found.clauses, "evidence": pl.concat([found.evidence, fit(risk.evidence, EVIDENCE)]),
     }  # fmt: skip
     frames = {name: frame.with_columns(run_id=pl.lit(run_id)) for name, frame in frames.items()}
     frames |= {"alerts": ranking.alerts, "reasons": ranking.reasons}
@@ -296,6 +301,9 @@ def _inputs(lake: Lake, settings: Settings, library: Library, moment: datetime, 
         "config": {
             "base_currency": settings.base_currency,
             "prior": settings.ranking.prior,
+            "budget": settings.ranking.budget,
+            "threshold_bits": settings.ranking.threshold_bits,
+            "risk_seeds": sorted(settings.ranking.risk_seeds),
             "seed": settings.seed,
         },
         "feeds": feeds.to_dicts(),

@@ -5,8 +5,9 @@ a rule's bits come from its level, but are never more than its rarity allows: wh
 twenty shows cannot tell much, whatever it is called. They are scaled by how far past its thresholds
 the account is and by how much of its turnover the evidence makes. Several rules of one typology are
 not independent, so the second counts half, the third a quarter, and so on; nor are typologies, for a
-busy account touches many, so the second typology's reasons count half as well. With a model, its
-exact contributions join as further reasons and rules are weighed as fitted on held-out time.
+busy account touches many, so the second typology's reasons count half as well. What the graph says (money from
+accounts that somebody pointed at) is one more such family. With a model, its exact contributions join as further
+reasons, and rules and graph are weighed as fitted on held-out time, each as if alone.
 
 This is the order of the queue. Where to stop reading it (capacity) and what must be read at all (a
 risk decision) are other questions: nothing here is cut off.
@@ -24,6 +25,7 @@ import polars as pl
 from fintel.domain.detection import Level
 from fintel.domain.schema import ALERTS, REASONS
 from fintel.frames import empty, fit
+from fintel.graph.suspicion import GraphRisk
 from fintel.models.learned import Learned
 
 #: Bits of one hit at full weight. Low alone leaves the odds against; critical alone tips them.
@@ -60,6 +62,7 @@ def rank(
     run_id: str,
     prior: float,
     learned: Learned | None = None,
+    risk: GraphRisk | None = None,
 ) -> Ranking:
     """Rank every account that has a reason.
 
@@ -69,10 +72,14 @@ def rank(
     accounts: as ``domain.schema.ACCOUNTS`` (only ids, party and holding are read). Where it is
         empty, every account counts as own.
     prior: base rate of suspicious accounts, 0 to 0.5; a model brings its own.
+    risk: reasons that the graph gives, from seeds as of the run.
     """
     base = round((learned.base if learned else prior_bits(prior)) * GRAIN) / GRAIN
-    weight = learned.rule_weight if learned else 1.0
-    parts = [_rule_reasons(episodes, weight, _ceilings(episodes, accounts))]
+    found = [_rule_evidence(episodes, learned.rule_weight if learned else 1.0, _ceilings(episodes, accounts))]
+    if risk is not None:
+        found.append(_graph_evidence(risk, learned.graph_weight if learned else 1.0))
+    # Fitted weights know what the parts have in common; without them, families are damped together.
+    parts = [_damped(one) for one in found] if learned else [_damped(pl.concat(found))]
     if learned is not None:
         parts.append(
             learned.contributions.select(
@@ -119,37 +126,72 @@ def _ceilings(episodes: pl.DataFrame, accounts: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _rule_reasons(episodes: pl.DataFrame, weight: float, ceilings: pl.DataFrame) -> pl.DataFrame:
-    """One reason a rule and account, from its strongest episode; damped within and across typologies."""
+def _rule_evidence(episodes: pl.DataFrame, weight: float, ceilings: pl.DataFrame) -> pl.DataFrame:
+    """One row a rule and account, from its strongest episode, each account's strongest first."""
     level = pl.col("level").replace_strict(dict(LEVEL_BITS), return_dtype=pl.Float64)
     worth = pl.min_horizontal(level, "ceiling")
     full = _exact(weight * worth * (_BARE + _STRENGTH * pl.col("strength") + _SHARE * pl.col("share")))
-    strongest = (
+    again = pl.when(pl.col("times") > 1).then(pl.format(" ({} times)", "times")).otherwise(pl.lit(""))
+    return (
         episodes.join(ceilings, on="rule_id", how="left", maintain_order="left")
         .with_columns(bits_full=full, times=pl.len().over("account_id", "rule_id"))
         .sort("account_id", "bits_full", "ended_at", "episode_id", descending=[False, True, True, False])
         .unique(["account_id", "rule_id"], keep="first", maintain_order=True)
-        .with_columns(place=pl.int_range(pl.len()).over("account_id", "typology"))
-        .with_columns(within=pl.col("bits_full") * pl.lit(DAMPING).pow("place"))
+        .select(
+            "account_id",
+            family="typology",
+            origin=pl.lit("rule"),
+            name="rule_id",
+            typology="typology",
+            episode_id="episode_id",
+            bits_full="bits_full",
+            text=pl.col("reason") + again,
+        )
     )
+
+
+def _graph_evidence(risk: GraphRisk, weight: float) -> pl.DataFrame:
+    """One row a kind of seed and account, in the same form: a family of its own."""
+    return (
+        risk.reasons.with_columns(bits_full=_exact(weight * pl.col("bits")))
+        .sort("account_id", "bits_full", "seed_kind", descending=[False, True, False])
+        .select(
+            "account_id",
+            family=pl.lit("graph"),
+            origin=pl.lit("graph"),
+            name=pl.format("money-from-{}", "seed_kind"),
+            typology=pl.lit(None, dtype=pl.String),
+            episode_id="path_id",
+            bits_full="bits_full",
+            text="text",
+        )
+    )
+
+
+def _damped(evidence: pl.DataFrame) -> pl.DataFrame:
+    """Reasons: within a family the second counts half; likewise the second family."""
+    placed = evidence.with_columns(place=pl.int_range(pl.len()).over("account_id", "family"))
     families = (
-        strongest.group_by("account_id", "typology")
+        placed.with_columns(within=pl.col("bits_full") * pl.lit(DAMPING).pow("place"))
+        .group_by("account_id", "family")
         .agg(pl.col("within").sum())
-        .sort("account_id", "within", "typology", descending=[False, True, False])
-        .select("account_id", "typology", family=pl.int_range(pl.len()).over("account_id"))
+        .sort("account_id", "within", "family", descending=[False, True, False])
+        .select("account_id", "family", order=pl.int_range(pl.len()).over("account_id"))
     )
-    again = pl.when(pl.col("times") > 1).then(pl.format(" ({} times)", "times")).otherwise(pl.lit(""))
-    placed = strongest.join(families, on=["account_id", "typology"], how="left", maintain_order="left")
-    return placed.with_columns(damping=pl.lit(DAMPING).pow(pl.col("place") + pl.col("family"))).select(
-        "account_id",
-        origin=pl.lit("rule"),
-        name="rule_id",
-        typology="typology",
-        episode_id="episode_id",
-        bits_full="bits_full",
-        damping="damping",
-        bits=_exact(pl.col("bits_full") * pl.col("damping")),
-        text=pl.col("reason") + again,
+    return (
+        placed.join(families, on=["account_id", "family"], how="left", maintain_order="left")
+        .with_columns(damping=pl.lit(DAMPING).pow(pl.col("place") + pl.col("order")))
+        .select(
+            "account_id",
+            "origin",
+            "name",
+            "typology",
+            "episode_id",
+            "bits_full",
+            "damping",
+            bits=_exact(pl.col("bits_full") * pl.col("damping")),
+            text="text",
+        )
     )
 
 
@@ -186,7 +228,8 @@ def mark_suppressed(ranking: Ranking, episodes: pl.DataFrame, suppressed: pl.Dat
     """The same ranking with what is suppressed marked; scores and ranks stay as they are.
 
     A reason is suppressed if every episode of its rule on the account is; an account, if every rule that
-    found it is, and a model does not speak against it in sum.
+    found it is, and a model does not speak against it in sum. Money from others is no conduct of the account's own and
+    does not bring it back.
 
     Parameters
     ----------
@@ -203,8 +246,8 @@ def mark_suppressed(ranking: Ranking, episodes: pl.DataFrame, suppressed: pl.Dat
     )
     marked = ranking.reasons.join(told, on=["account_id", "name", "origin"], how="left", maintain_order="left")
     reasons = marked.with_columns(suppressed="why").drop("why")
-    by_rule = pl.col("origin") == "rule"
-    open_ = (by_rule & pl.col("suppressed").is_null()).any() | (pl.col("bits").filter(~by_rule).sum() > 0)
+    by_rule, by_model = pl.col("origin") == "rule", pl.col("origin") == "model"
+    open_ = (by_rule & pl.col("suppressed").is_null()).any() | (pl.col("bits").filter(by_model).sum() > 0)
     why = (
         reasons.group_by("account_id", maintain_order=True)
         .agg(open=open_, why=pl.col("suppressed").drop_nulls().unique(maintain_order=True).str.join("; "))

@@ -99,6 +99,23 @@ def _show_queue(shown: pl.DataFrame) -> None:
     print_table(title, columns, shown.select(columns).iter_rows(), right=("rank", "score"))
 
 
+def _say_decisions(alerts: pl.DataFrame, settings: Settings, budget: int | None) -> None:
+    """Capacity and risk decision, each by itself: neither follows from the other."""
+    import polars as pl
+
+    from fintel.ranking import unsuppressed
+
+    ranking = settings.ranking
+    say(f"capacity: the queue shows {budget or ranking.budget:,} (budget)")
+    if ranking.threshold_bits is None:
+        say("threshold: none stated (threshold_bits in [ranking]), so no score obliges anybody to read an alert")
+        return
+    due = unsuppressed(alerts).filter((pl.col("holding") == "own") & (pl.col("score") >= ranking.threshold_bits))
+    below = max(0, due.height - (budget or ranking.budget))
+    more = f"; {below:,} of them are beyond the capacity" if below else ""
+    say(f"threshold: {due.height:,} own accounts score {ranking.threshold_bits:g} bits or more and must be read{more}")
+
+
 def detect(
     as_of: AsOf = None,
     model: ModelId = None,
@@ -124,6 +141,7 @@ def detect(
         else:
             _show_rules(summary.rule_results)
             say(f"run {summary.run_id}: {summary.alerts.height:,} accounts have a reason; next: fintel rank")
+            _say_decisions(summary.alerts, settings, None)
 
 
 def rank(
@@ -158,6 +176,7 @@ def rank(
         more = f"; {outside:,} of them at other institutions (--external)" if outside and not external else ""
         more += f"; {left_out:,} suppressed (--suppressed)" if left_out and not suppressed else ""
         say(f"{shown.height:,} of {alerts.height:,} accounts with a reason{more}")
+        _say_decisions(alerts, settings, budget)
 
 
 def explain(
@@ -178,7 +197,7 @@ def explain(
     [dim]fintel explain 1[/]     [dim]fintel explain ACC-0042 --picture why.html[/]
     """
     with errors_explained():
-        from fintel.alerts import find_alert, ways_of
+        from fintel.alerts import find_alert, path_of, ways_of
         from fintel.domain.detection import Reason
         from fintel.reports.pictures import waterfall, waterfall_text
         from fintel.store.lake import Lake
@@ -186,6 +205,7 @@ def explain(
         with Lake.open(settings_of(config, lake).lake) as store:
             rows = find_alert(store, account, run)
             ways = ways_of(store, rows)
+            paths = path_of(store, rows)
         alert = rows.alert
         if as_json:
             print_json(
@@ -195,6 +215,7 @@ def explain(
                     "episodes": rows.episodes.to_dicts(),
                     "clauses": rows.clauses.to_dicts(),
                     "ways": ways.to_dicts(),
+                    "paths": paths.to_dicts(),
                 }
             )
         reasons = [
@@ -219,6 +240,8 @@ def explain(
                 tell(f"       suppressed: {quiet[reason.origin, reason.name]}")
         _show_clauses(rows)
         _show_ways(rows, ways)
+        if not paths.is_empty():
+            print_table("money's way from a seed", paths.columns, paths.iter_rows(), right=("amount_base",))
 
 
 def _show_clauses(rows: Any) -> None:
@@ -344,6 +367,7 @@ def run(
         outcomes = summary.rule_results["outcome"].value_counts().sort("outcome")
         say("rules: " + ", ".join(f"{n} {o}" for o, n in outcomes.iter_rows()) + " (fintel detect shows each)")
         _show_queue(shown)
+        _say_decisions(summary.alerts, settings, budget)
         for files in written:
             lacks = f"  ({len(files.missing)} facts missing; they are named in it)" if files.missing else ""
             tell(f"draft     {short_path(files.html)}{lacks}")

@@ -1,4 +1,4 @@
-"""``fintel graph motifs | around | path``: patterns in the network of payments, with the very payments that make
+"""``fintel graph motifs | around | path | risk``: patterns in the network of payments, with the very payments that make
 them."""
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from fintel.cli.console import errors_explained, print_json, print_table, progress, say, visible, write_private
+from fintel.cli.graph_risk import risk
 from fintel.cli.options import AsJson, ConfigFile, LakeFolder, RunId, moment, settings_of
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     no_args_is_help=True,
-    help="The network of payments: motifs with their payments, an account's surroundings, ways from one to another.",
+    help="The network of payments: motifs, an account's surroundings, ways from one to another, risk from seeds.",
 )
 
 _SPAN = re.compile(r"(\d{1,6})([dhm])")
@@ -374,3 +375,4 @@ def path(
 app.command()(motifs)
 app.command()(around)
 app.command()(path)
+app.command()(risk)

@@ -95,6 +95,7 @@ def train(
     with errors_explained():
         import polars as pl
 
+        from fintel.graph.suspicion import of_tables
         from fintel.models.dataset import Sampling
         from fintel.models.saved import save
         from fintel.models.training import train as fit
@@ -120,8 +121,16 @@ def train(
             unknown = late.select(pl.len()).collect().item()
             show("training", 0, 0)
             bits = ranked.alerts.select("account_id", score=pl.col("score") - pl.col("prior"))
+
+            def graph_bits(when: datetime, seeds_by: datetime) -> pl.DataFrame:
+                risk = of_tables(
+                    tables, when, origins=settings.ranking.risk_seeds, episodes=found.episodes, known_by=seeds_by
+                )
+                alone = rank(found.episodes.clear(), accounts, run_id="", prior=settings.ranking.prior, risk=risk)
+                return alone.alerts.select("account_id", score=pl.col("score") - pl.col("prior"))
+
             trained = fit(
-                tables, settings=settings, as_of=moment(as_of), rule_scores=bits,
+                tables, settings=settings, as_of=moment(as_of), rule_scores=bits, graph_scores=graph_bits,
                 sampling=Sampling(known_by=moment(known_by)),
                 fingerprints={"library": library.fingerprint, "feeds": " ".join(feeds)[:400]},
             )  # fmt: skip

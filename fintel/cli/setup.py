@@ -30,7 +30,9 @@ threads = 0                  # 0 = one a core
 
 [ranking]
 prior = 0.001                # share of accounts that are suspicious before any evidence
-budget = 50                  # alerts to show
+budget = 50                  # capacity: alerts to show
+# threshold_bits = -4.0      # risk decision: who scores as much or more must be read, beyond the budget too
+# risk_seeds = ["label", "intel", "rule"]  # whose money is a reason: found suspicious, named by partners, hit by a rule
 include_external = false     # rank accounts at other banks too
 
 # Who files. A draft names what is missing here and never invents it.

@@ -9,12 +9,15 @@ Three origins, the firmest first, with what one of them weighs (1 is a certainty
 * ``intel``: a partner named the account or an identifier of its holder: ``NAMED``.
 * ``rule``: a hit of a rule whose level is in ``OF_LEVEL``. A hit is a suspicion and no finding, so it weighs less.
 
+An account whose labels, or its holder's, all say *not* suspicious by then (cleared, or a victim of a scheme) is no
+seed, whatever else points at it: being harmed, or looked into and cleared, is no suspicion.
+
 An account that several point at weighs what the weightiest says: ten hits of one pattern are one pattern.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 import polars as pl
@@ -42,7 +45,9 @@ _ROW = pl.Schema(
 )
 
 
-def seeds(tables: Tables, as_of: datetime, episodes: pl.DataFrame | None = None) -> pl.DataFrame:
+def seeds(
+    tables: Tables, as_of: datetime, episodes: pl.DataFrame | None = None, *, origins: Sequence[str] = ORIGINS
+) -> pl.DataFrame:
     """One row a seed, by account: ``account_id, weight`` (0 to 1), ``origin``, ``reason`` (of the weightiest, in
     words), ``reasons`` (how many point at it), ``known_at`` (of the weightiest; empty where nothing says).
 
@@ -52,9 +57,15 @@ def seeds(tables: Tables, as_of: datetime, episodes: pl.DataFrame | None = None)
         ``identifiers`` used where they are.
     as_of: nothing that was known later is seen.
     episodes: hits of rules, as in the table ``episodes`` of a run; only those whose peak is not later count.
+    origins: which of ``ORIGINS`` count.
     """
-    found = [_of_labels(tables, as_of), _of_intel(tables, as_of), _of_rules(episodes, as_of)]
+    found = [
+        _of_labels(tables, as_of) if "label" in origins else pl.DataFrame(schema=_ROW),
+        _of_intel(tables, as_of) if "intel" in origins else pl.DataFrame(schema=_ROW),
+        _of_rules(episodes if "rule" in origins else None, as_of),
+    ]
     every = pl.concat(found).filter((pl.col("weight") > 0) & pl.col("account_id").is_not_null())
+    every = every.join(_cleared(tables, as_of), on="account_id", how="anti")
     order = pl.col("origin").replace_strict({word: i for i, word in enumerate(ORIGINS)}, return_dtype=pl.Int32)
     return (
         every.sort(-pl.col("weight"), order, "known_at", "reason", nulls_last=True)
@@ -93,8 +104,28 @@ def _row(account: str, weight: pl.Expr, origin: str, reason: pl.Expr, known_at: 
     ]
 
 
+def _cleared(tables: Tables, as_of: datetime) -> pl.DataFrame:
+    """``account_id`` of those that some source says not to be suspicious, and none to be, by itself or its holder."""
+    latest = _latest(tables, as_of).filter(pl.col("subject_type") != "transaction")
+    holders = tables.get("accounts", empty(ACCOUNTS).lazy()).select("account_id", "party_id").collect()
+    named = pl.concat(
+        [
+            latest.filter(pl.col("subject_type") == "account").select("suspicious", account_id="subject_id"),
+            latest.filter(pl.col("subject_type") == "party")
+            .join(holders, left_on="subject_id", right_on="party_id")
+            .select("suspicious", "account_id"),
+        ]
+    )
+    return named.group_by("account_id").agg(pl.any("suspicious")).filter(~pl.col("suspicious")).select("account_id")
+
+
 def _labels(tables: Tables, as_of: datetime) -> pl.DataFrame:
     """The latest label of each subject by each source, if it says suspicious."""
+    return _latest(tables, as_of).filter("suspicious")
+
+
+def _latest(tables: Tables, as_of: datetime) -> pl.DataFrame:
+    """The latest label of each subject by each source."""
     subject = ["subject_type", "subject_id", "label_source"]
     return (
         tables.get("labels", empty(LABELS).lazy())
@@ -103,7 +134,6 @@ def _labels(tables: Tables, as_of: datetime) -> pl.DataFrame:
         .sort("known_at", "suspicious")
         .group_by(subject, maintain_order=True)
         .last()
-        .filter(pl.col("suspicious"))
         .sort(subject)
         .collect(engine="in-memory")
     )

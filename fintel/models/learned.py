@@ -12,9 +12,10 @@ class Learned:
     """A model's part: ``base`` bits for everybody, and exact contributions.
 
     ``contributions``: ``account_id, name, bits, text``; with ``base`` they add up to the model's log2
-    odds. ``rule_weight`` (0 or more) scales rule reasons beside the model.
+    odds. ``rule_weight`` and ``graph_weight`` (0 or more) scale the reasons of rules and graph beside the model.
     """
 
     base: float
     contributions: pl.DataFrame
     rule_weight: float = 1.0
+    graph_weight: float = 1.0

@@ -76,11 +76,12 @@ class TrainingCard(_Frozen):
 
 
 class FusionCard(_Frozen):
-    """How the model's bits join the rules': base + model_weight × bits + rule_weight × rule bits."""
+    """How the parts join: base + model_weight × bits + rule_weight × rule bits + graph_weight × the graph's bits."""
 
     base: float
     model_weight: float = Field(ge=0)
     rule_weight: float = Field(ge=0)
+    graph_weight: float = Field(default=1.0, ge=0)
     fitted_on: int
     method: Word
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from importlib.metadata import version
@@ -37,6 +37,7 @@ from fintel.models.saved import (
 from fintel.models.scorer import BoostedScorer
 
 Floats = npt.NDArray[np.float64]
+GraphScores = Callable[[datetime, datetime], pl.DataFrame]
 
 #: Numbers of trees that are tried on the later validation part.
 CHECKPOINTS = (25, 50, 75, 100, 150, 200, 300)
@@ -44,6 +45,7 @@ _DEFAULT_ROUNDS = 150
 _TICK = timedelta(microseconds=1)
 #: Pull of the fusion's weights towards 1, in nats a squared unit: a guard where positives are few.
 _PULL = 1.0
+_PARTS = ("model", "rules", "graph")
 _METHOD = "non-negative logistic regression on held-out margins, weights pulled towards 1"
 _TUNABLE = ("leaves", "learning_rate", "min_rows", "columns", "l2", "positive_weight")
 
@@ -67,6 +69,7 @@ def train(
     settings: Settings,
     as_of: datetime | None = None,
     rule_scores: pl.DataFrame | None = None,
+    graph_scores: GraphScores | None = None,
     sampling: Sampling | None = None,
     scorer: BoostedScorer | None = None,
     fingerprints: Mapping[str, str] | None = None,
@@ -78,6 +81,9 @@ def train(
     tables: lazy frames by name; ``transactions`` and ``labels`` needed, ``accounts``, ``parties`` used.
     as_of: the last instant seen; default the latest payment.
     rule_scores: ``account_id, score``: the rules' bits of each account as of then (0 if absent).
+    graph_scores: called with a moment and the last instant of which labels count as seeds; gives ``account_id,
+        score``, the graph's bits. Asked only under a plan by time, with labels known before the period that is judged:
+        otherwise the labels to be found would be seeds. Elsewhere the graph's weight stays 1.
     sampling: rows and plan. scorer: parameters to use; rounds, seed, threads and signs are set here.
     fingerprints: of feeds and packs, kept in the card.
 
@@ -108,6 +114,14 @@ def train(
         judged = judged.with_columns(both=pl.Series(_crossed(judged)))
         ways = {"rules": "rules", "model": "model", "both": "both"}
     plan = examples.plan
+    if rule_scores is not None and graph_scores is not None and plan.kind == "time":
+        (at,) = plan.test_at
+        known = graph_scores(at - _TICK, at - timedelta(days=plan.before_days))
+        bits_of = known.select("account_id", graph=pl.col("score").cast(pl.Float64)).unique("account_id")
+        judged = judged.join(bits_of, on="account_id", how="left", maintain_order="left")
+        judged = judged.with_columns(pl.col("graph").fill_null(0.0))
+        judged = judged.with_columns(pl.Series("with graph", _crossed(judged)))
+        ways["with graph"] = "with graph"
     evaluation = evaluate(
         judged, ways, plan=plan.kind, budgets=(settings.ranking.budget,), seed=settings.seed, notes=plan.notes
     )
@@ -186,7 +200,7 @@ def score(
     features = account_features(tables, as_of + _TICK, accounts=own_accounts(tables), threads=threads)
     fusion = model.card.fusion
     if features.is_empty():
-        return Learned(fusion.base, pl.DataFrame(schema=REASONS), fusion.rule_weight)
+        return Learned(fusion.base, pl.DataFrame(schema=REASONS), fusion.rule_weight, fusion.graph_weight)
     x = features.select(model.card.names).to_numpy()
     order = pl.DataFrame({"account_id": features["account_id"], "margin": model.scorer.decision_function(x)})
     best = order.with_row_index("row").sort("margin", "account_id", descending=[True, False]).head(top)
@@ -197,7 +211,7 @@ def score(
     contributions, base = bits(model.scorer, chosen)
     ids = features["account_id"].filter(pl.Series(wanted)).to_list()
     found = reasons(model.card, ids, chosen, contributions * fusion.model_weight)
-    return Learned(fusion.base + fusion.model_weight * base, found, fusion.rule_weight)
+    return Learned(fusion.base + fusion.model_weight * base, found, fusion.rule_weight, fusion.graph_weight)
 
 
 def _choose_rounds(examples: Examples, parameters: Mapping[str, Any]) -> tuple[int, str]:
@@ -259,26 +273,28 @@ def _held_out(examples: Examples, parameters: Mapping[str, Any]) -> pl.DataFrame
 
 
 def _crossed(judged: pl.DataFrame) -> Floats:
-    """Model and rules together, weights fitted without the account's fold."""
+    """All parts together, weights fitted without the account's fold."""
     fold = judged["fold"].to_numpy()
     out = np.zeros(judged.height)
     for k in np.unique(fold):
         here = fold == k
-        base, model, rules = fuse(judged.filter(pl.Series(~here)))
+        base, *weights = fuse(judged.filter(pl.Series(~here)))
         part = judged.filter(pl.Series(here))
-        out[here] = base + model * part["model"].to_numpy() + rules * part["rules"].to_numpy()
+        out[here] = base + sum(
+            weight * part[name].to_numpy() for name, weight in zip(_PARTS, weights, strict=True) if name in part.columns
+        )
     return out
 
 
-def fuse(judged: pl.DataFrame) -> tuple[float, float, float]:
-    """Base and non-negative weights of model and rules, in bits.
+def fuse(judged: pl.DataFrame) -> tuple[float, float, float, float]:
+    """Base, and non-negative weights of model, rules and graph, in bits; 1 for a part that is not there.
 
     Parameters
     ----------
-    judged: ``label``, ``model`` and, if rules are to be weighed, ``rules``.
+    judged: ``label``, ``model`` and, if they are to be weighed, ``rules`` and ``graph``.
     """
     label = judged["label"].to_numpy()
-    names = [name for name in ("model", "rules") if name in judged.columns]
+    names = [name for name in _PARTS if name in judged.columns]
     parts = judged.select(names).to_numpy() * math.log(2)
 
     def loss(w: Floats) -> tuple[float, Floats]:
@@ -292,14 +308,17 @@ def fuse(judged: pl.DataFrame) -> tuple[float, float, float]:
     found = minimize(loss, np.concatenate([[0.0], np.ones(len(names))]), jac=True, method="L-BFGS-B", bounds=bounds)
     # Rounded, so that the last digits of an optimiser do not change a model's bytes.
     weights = [round(float(w), 9) for w in found.x]
-    return weights[0] / math.log(2), weights[1], weights[2] if len(names) > 1 else 1.0
+    of = dict(zip(names, weights[1:], strict=True))
+    return weights[0] / math.log(2), of["model"], of.get("rules", 1.0), of.get("graph", 1.0)
 
 
 def _fusion_card(judged: pl.DataFrame) -> FusionCard:
-    base, model, rules = fuse(judged)
+    base, model, rules, graph = fuse(judged)
     known = "rules" in judged.columns
     method = _METHOD if known else f"{_METHOD}; no rule scores were given, rules count in full"
-    return FusionCard(base=base, model_weight=model, rule_weight=rules, fitted_on=judged.height, method=method)
+    return FusionCard(
+        base=base, model_weight=model, rule_weight=rules, graph_weight=graph, fitted_on=judged.height, method=method
+    )
 
 
 def _features(examples: Examples) -> tuple[FeatureCard, ...]:

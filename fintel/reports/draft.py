@@ -69,7 +69,7 @@ def build_case(
     if not wanted:
         raise ReportError(
             f"alert {alert_row['alert_id']} has no evidence rows",
-            hint="a draft needs at least one rule reason; model reasons alone prove nothing",
+            hint="a draft needs at least one rule reason; reasons of a model or of the graph alone prove nothing",
         )
     if len(cited) > MAX_EVIDENCE:
         raise ReportError(f"{len(cited)} evidence rows are more than one report holds ({MAX_EVIDENCE})")

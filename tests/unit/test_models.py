@@ -261,9 +261,9 @@ def test_useless_rules_get_no_weight_and_true_ones_do(tables: Tables, trained: T
     held = trained.held_out
     noise = held.with_columns(rules=pl.Series(rng.normal(0, 30, held.height)))
     truth = held.with_columns(rules=pl.col("label") * 6.0, model=pl.Series(rng.normal(0, 5, held.height)))
-    _, model, rules = fuse(noise)
+    _, model, rules, _ = fuse(noise)
     assert rules < 0.05 < model
-    _, model, rules = fuse(truth)
+    _, model, rules, _ = fuse(truth)
     assert model < 0.3 < rules
     against = held.with_columns(rules=pl.col("label") * -6.0)
     assert fuse(against)[2] == 0.0
