@@ -136,7 +136,13 @@ def _audited(examples: Examples, tables: dict[str, pl.LazyFrame], rules: Rules) 
 
     def recompute(cut: Any, moment: Any, accounts: pl.Series) -> pl.DataFrame:
         return account_rows(
-            cut, [moment], examples.names, accounts=accounts, rules=then, known_by=examples.plan.known_by
+            cut,
+            [moment],
+            examples.names,
+            accounts=accounts,
+            rules=then,
+            known_by=examples.plan.known_by,
+            apart=examples.apart,
         )
 
     try:
