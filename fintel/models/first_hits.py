@@ -6,6 +6,8 @@ happened was not about this.
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import polars as pl
 from pydantic import BaseModel, ConfigDict
@@ -16,8 +18,8 @@ from fintel.errors import ModelError
 class FirstHits(BaseModel):
     """A summary over subjects. Days and money of the found ones; money in base currency.
 
-    ``money_before``: moved up to the alert, of ``money`` in all (found or not); ``stopped``: share of the
-    money that moved after the first alert, which a prompt decision could have stopped.
+    ``money`` in all = ``money_before`` the first alert + ``money_missed`` of subjects never found + what moved
+    after the first alert; ``stopped`` is the last one's share: what a prompt decision could have stopped.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -29,6 +31,7 @@ class FirstHits(BaseModel):
     within: dict[str, float]
     money: float
     money_before: float
+    money_missed: float
     stopped: float | None
 
 
@@ -87,8 +90,10 @@ def first_hits(activity: pl.DataFrame, alerts: pl.DataFrame, *, subject: str = "
 def summarise(hits: pl.DataFrame) -> FirstHits:
     """Sum up what ``first_hits`` returned."""
     days = hits["days"].drop_nulls().sort().to_numpy()
-    money = float(np.sort(hits["money"].to_numpy()).sum()) if hits.height else 0.0
-    before = float(np.sort(hits["money_before"].to_numpy()).sum()) if hits.height else 0.0
+    never = hits["alerted_at"].is_null()
+    money = _sum(hits["money"])
+    before = _sum(hits.filter(~never)["money_before"])
+    missed = _sum(hits.filter(never)["money"])
     return FirstHits(
         subjects=hits.height,
         found=int(days.size),
@@ -97,5 +102,11 @@ def summarise(hits: pl.DataFrame) -> FirstHits:
         within={f"{n} days": float((days <= n).sum() / hits.height) if hits.height else 0.0 for n in WITHIN},
         money=money,
         money_before=before,
-        stopped=1 - before / money if money > 0 else None,
+        money_missed=missed,
+        stopped=max(0.0, 1 - (before + missed) / money) if money > 0 else None,
     )
+
+
+def _sum(values: pl.Series) -> float:
+    """A sum that does not hang on the order of rows."""
+    return math.fsum(values)

@@ -80,6 +80,13 @@ class Queue(_Frozen):
     points: tuple[tuple[float, float], ...]
 
 
+class Gain(_Frozen):
+    """What one ranking has over another, drawn together: average precision, and recall at the first capacity."""
+
+    average_precision: Estimate
+    recall: Estimate
+
+
 class TypologyRecall(_Frozen):
     """Suspicious accounts of a typology that were in a month's queue when they were active.
 
@@ -123,8 +130,9 @@ def read_queues(
     *,
     capacities: Sequence[int],
     step: int,
+    against: Sequence[tuple[str, str]] = (),
     seed: int = 7,
-) -> dict[str, Queue]:
+) -> tuple[dict[str, Queue], dict[tuple[str, str], Gain]]:
     """Judge rankings of the same accounts.
 
     Parameters
@@ -134,6 +142,7 @@ def read_queues(
     scores: name → column (higher = more suspicious).
     capacities: accounts that are read a month; the first is the one that months are told at.
     step: accounts that one more analyst reads a month.
+    against: pairs of rankings whose difference is told, the first less the second.
 
     Raises
     ------
@@ -148,13 +157,27 @@ def read_queues(
     sizes = (*capacities, *(capacities[0] + step * i for i in range(STEPS + 1)))
     drawn: dict[str, list[Floats]] = {name: [] for name in piles}
     for weight in draws(judged["group"].to_numpy(), seed):
+        # a draw without a suspicious account has no recall: with few groups it happens, and proves nothing
+        if not (weight * label).any():
+            continue
         for name, pile in piles.items():
             drawn[name].append(pile.numbers(weight, money, sizes))
     ones = np.ones(label.size)
-    return {
-        name: _queue(pile, pile.numbers(ones, money, sizes), np.array(drawn[name]), capacities, step, ends, money)
+    best = {name: pile.numbers(ones, money, sizes) for name, pile in piles.items()}
+    sets = {name: np.array(values) for name, values in drawn.items()}
+    valued = bool(money.any())
+    queues = {
+        name: _queue(pile, best[name], sets[name], capacities, step, ends, valued=valued)
         for name, pile in piles.items()
     }
+    return queues, {(a, b): _gain(best[a] - best[b], sets[a] - sets[b], 1 + len(sizes)) for a, b in against}
+
+
+def _gain(best: Floats, drawn: Floats, recall: int) -> Gain:
+    return Gain(
+        average_precision=estimate(float(best[0]), drawn[:, 0]),
+        recall=estimate(float(best[recall]), drawn[:, recall]),
+    )
 
 
 class _Piles:
@@ -167,8 +190,8 @@ class _Piles:
         self.pooled = Curve(label, score)
 
     def numbers(self, weight: Floats, money: Floats, sizes: tuple[int, ...]) -> Floats:
-        """Average precision, then found, read and money found at each size, each as its row of sums:
-        (1 + 3 × sizes,) with shares already taken (precision, recall, money share)."""
+        """Average precision; precision, recall and share of money at each size; precision between sizes, one
+        after the other, (4 × sizes,)."""
         n = len(sizes)
         found, read, value = np.zeros(n), np.zeros(n), np.zeros(n)
         all_found = all_value = area = 0.0
@@ -206,12 +229,12 @@ def _queue(
     capacities: Sequence[int],
     step: int,
     ends: Sequence[datetime],
-    money: Floats,
+    *,
+    valued: bool,
 ) -> Queue:
     n = len(capacities) + STEPS + 1
     smallest = min(r.size for r in pile.rows)
     told = [estimate(float(best[i]), drawn[:, i]) for i in range(best.size)]
-    valued = bool(money.any())
     at = tuple(
         AtCapacity(
             capacity=k, precision=told[1 + i], recall=told[1 + n + i], money=told[1 + 2 * n + i] if valued else None
