@@ -67,9 +67,8 @@ def _steps(found: Evaluated) -> str:
     if not rows:
         return ""
     most = max(p.high for _, points in rows for p in points)
-    return intervals(
-        "Yield of the next analyst", rows, "precision of these accounts, 95 % interval", top=max(most, 0.01)
-    )
+    top = next(t for t in (0.02, 0.04, 0.1, 0.2, 0.4, 1.0) if most <= t or t == 1.0)
+    return intervals("Yield of the next analyst", rows, "precision of these accounts, 95 % interval", top=top)
 
 
 def _typologies(found: Evaluated) -> str:

@@ -125,7 +125,9 @@ def _first_hits(found: Evaluated) -> Told:
 
 def _calibration(found: Evaluated) -> Told:
     told = found.calibration
-    rows = [(f"{b.rows:,}", f"{b.probability:.5f}", f"{b.share:.5f} [{b.low:.5f}, {b.high:.5f}]") for b in told.bins]
+    rows: list[tuple[str, ...]] = [
+        (f"{b.rows:,}", f"{b.probability:.5f}", f"{b.share:.5f} [{b.low:.5f}, {b.high:.5f}]") for b in told.bins
+    ]
     title = (
         f"Calibration of 'both': error {told.error:.4f}, of the most suspicious {TOP:.0%} {told.top_error:.4f}; "
         f"Brier skill {told.skill:.3f}"

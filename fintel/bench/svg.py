@@ -12,13 +12,15 @@ from dataclasses import dataclass
 
 from fintel.reports.text import clean
 
-#: Colour, dash and mark of each series, in order; the first ones are those of the tuning page.
-_STYLES = (
-    ("#b03a2e", "6 3", "square"),
-    ("#9aa5b1", "2 3", "diamond"),
-    ("#1f4e79", "", "circle"),
-    ("#5b7f3a", "8 2 2 2", "cross"),
-)
+#: Colour, dash and mark of each series by name, and of any other.
+_STYLES = {
+    "rules": ("#b03a2e", "6 3", "square"),
+    "model": ("#9aa5b1", "2 3", "diamond"),
+    "both": ("#1f4e79", "", "circle"),
+    "champion": ("#5b7f3a", "8 2 2 2", "cross"),
+}
+_OTHER = ("#222", "1 2", "circle")
+_RED, _GREY, _BLUE = (_STYLES[name][0] for name in ("rules", "model", "both"))
 _INK, _SOFT, _LINE = "#222", "#5c6773", "#d5dae0"
 WIDTH, HEIGHT = 640, 320
 _LEFT, _RIGHT, _TOP, _BOTTOM = 60, 130, 34, 44
@@ -38,7 +40,7 @@ def lines(title: str, series: Sequence[tuple[str, Sequence[tuple[float, float]]]
     """Lines over 0 to 1 both ways; a step stands until the next point (precision over recall)."""
     body = [*_grid(across, up), *_ticks(horizontal=True), *_ticks(horizontal=False)]
     for number, (name, points) in enumerate(series):
-        colour, dash, _ = _STYLES[number % len(_STYLES)]
+        colour, dash, _ = _STYLES.get(name, _OTHER)
         path = " ".join(f"{_x(x):.1f},{_y(y):.1f}" for x, y in points)
         body.append(
             f'<polyline fill="none" stroke="{colour}" stroke-width="2" stroke-dasharray="{dash}" points="{path}"/>'
@@ -63,7 +65,7 @@ def intervals(title: str, rows: Sequence[tuple[str, Sequence[Point]]], what: str
     for label, points in rows:
         body.append(_words(left - 10, y + 14 * (len(points) - 1) / 2 + 4, label, "end", _INK))
         for p in points:
-            colour, _, mark = _STYLES[names.index(p.name) % len(_STYLES)]
+            colour, _, mark = _STYLES.get(p.name, _OTHER)
             low, at, high = (left + reach * min(max(v / top, 0.0), 1.0) for v in (p.low, p.value, p.high))
             told = html.escape(clean(f"{label}, {p.name}: {p.value:.3f} [{p.low:.3f}, {p.high:.3f}]", 200))
             bar = _rule(low, y, high, y, colour)
@@ -90,7 +92,7 @@ def reliability_picture(title: str, bins: Sequence[Point]) -> str:
         at, text = place(10.0**power), f"{10.0**power:g}"
         body += [_words(_x(at), HEIGHT - _BOTTOM + 16, text, "middle"), _words(_LEFT - 8, _y(at) + 4, text, "end")]
     body.append(_rule(_x(0), _y(0), _x(1), _y(1), _SOFT, "4 4"))
-    colour = _STYLES[2][0]
+    colour = _BLUE
     for probability, p in pairs:
         x = _x(place(probability))
         told = html.escape(f"told {probability:.5f}, came true {p.value:.5f} [{p.low:.5f}, {p.high:.5f}]")
@@ -103,11 +105,11 @@ def reliability_picture(title: str, bins: Sequence[Point]) -> str:
 def waterfall(title: str, whole: tuple[str, float], taken: Sequence[tuple[str, float]], left: str, unit: str) -> str:
     """A whole, what is taken from it step by step, and what is left."""
     rest = whole[1]
-    bars = [(whole[0], 0.0, whole[1], _STYLES[1][0])]
+    bars = [(whole[0], 0.0, whole[1], _GREY)]
     for label, value in taken:
-        bars.append((label, max(rest - value, 0.0), rest, _STYLES[0][0]))
+        bars.append((label, max(rest - value, 0.0), rest, _RED))
         rest = max(rest - value, 0.0)
-    bars.append((left, 0.0, rest, _STYLES[2][0]))
+    bars.append((left, 0.0, rest, _BLUE))
     start, reach, tall = 210, WIDTH - 210 - _RIGHT, _TOP + 34 * len(bars) + 16
     body = []
     for number, (label, low, high, colour) in enumerate(bars):
@@ -144,7 +146,7 @@ def _y(share: float) -> float:
 
 
 def _key(number: int, name: str) -> list[str]:
-    colour, dash, mark = _STYLES[number % len(_STYLES)]
+    colour, dash, mark = _STYLES.get(name, _OTHER)
     x, y = WIDTH - _RIGHT + 12, _TOP + 12 + 18 * number
     return [
         _rule(x, y, x + 26, y, colour, dash),
