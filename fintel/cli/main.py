@@ -11,6 +11,7 @@ from fintel.cli import (
     backtesting,
     bench,
     detection,
+    evaluating,
     explaining,
     feed,
     filters,
@@ -63,6 +64,7 @@ setup.register(app)
 detection.register(app)
 reporting.register(app)
 modelling.register(app)
+evaluating.register(app)
 app.add_typer(feed.app, name="feed")
 proving.register(rules.app)
 writing.register(rules.app)

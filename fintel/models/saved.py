@@ -73,6 +73,9 @@ class TrainingCard(_Frozen):
     rounds: int
     rounds_chosen_by: Word
     parameters: dict[Name, float | int | bool | None]
+    #: Quantiles (0 to 100 %) of the model's bits at the last moment it was judged at: what drift is measured
+    #: against. Left out where empty, so that cards from before keep their id.
+    score_quantiles: tuple[float, ...] = Field(default=(), max_length=QUANTILES, exclude_if=lambda value: not value)
 
 
 class FusionCard(_Frozen):

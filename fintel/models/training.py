@@ -135,6 +135,7 @@ def train(
             rounds=rounds,
             rounds_chosen_by=how,
             parameters={name: parameters[name] for name in _TUNABLE},
+            score_quantiles=_score_quantiles(examples, final),
         ),
         fusion=_fusion_card(judged),
         evaluation=evaluation,
@@ -310,6 +311,15 @@ def _features(examples: Examples) -> tuple[FeatureCard, ...]:
         quantiles = np.quantile(known, np.linspace(0, 1, QUANTILES), method="lower") if known.size else []
         cards.append(FeatureCard(name=name, known=known.size / values.size, quantiles=tuple(map(float, quantiles))))
     return tuple(cards)
+
+
+def _score_quantiles(examples: Examples, scorer: BoostedScorer) -> tuple[float, ...]:
+    """How the model's bits lie at the last judging moment: what drift of the score is measured against."""
+    last = examples.test & (examples.rows["as_of"] == examples.plan.test_at[-1]).to_numpy()
+    if not last.any():
+        return ()
+    margin = scorer.decision_function(examples.x[last]) / math.log(2)
+    return tuple(map(float, np.quantile(margin, np.linspace(0, 1, QUANTILES), method="lower")))
 
 
 def _digest(examples: Examples) -> str:
