@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import polars as pl
 
     from fintel.config import Settings
+    from fintel.models.account_rows import Rules
     from fintel.models.learned import Learned
     from fintel.models.saved import Model
     from fintel.models.training import Trained
@@ -62,12 +63,48 @@ def learned_part(
     model = find_model(settings, wanted or CHAMPION)
 
     def part(tables: dict[str, pl.LazyFrame], at: datetime, episodes: pl.DataFrame) -> tuple[str, Learned]:
+        from fintel.models.account_rows import Rules
         from fintel.models.training import score as contributions
 
         hit = episodes["account_id"].unique().sort()
-        return model.model_id, contributions(tables, model, at, accounts=hit, threads=settings.threads)
+        rules = Rules(episodes=episodes)
+        return model.model_id, contributions(tables, model, at, accounts=hit, threads=settings.threads, rules=rules)
 
     return part
+
+
+def families_of(text: str | None) -> tuple[str, ...] | None:
+    """Families named with commas between.
+
+    Raises
+    ------
+    ModelError: there is no such family.
+    """
+    from fintel.errors import ModelError, did_you_mean
+    from fintel.features.catalog import FAMILIES
+
+    if text is None:
+        return None
+    names = tuple(part.strip() for part in text.split(",") if part.strip())
+    for name in names:
+        if name not in FAMILIES:
+            raise ModelError(f"there is no family '{name}' of features", hint=did_you_mean(name, FAMILIES))
+    return names or None
+
+
+def waiver_of(text: str) -> tuple[str, str]:
+    """NAME=REASON.
+
+    Raises
+    ------
+    ModelError: one of them is missing.
+    """
+    from fintel.errors import ModelError
+
+    name, _, reason = text.partition("=")
+    if not name.strip() or not reason.strip():
+        raise ModelError(f"not NAME=REASON: '{text}'", hint="--waive out_max_90d='payouts of the product'")
+    return name.strip(), reason.strip()
 
 
 def train(
@@ -79,6 +116,18 @@ def train(
     champion: Annotated[
         bool, typer.Option("--champion", help="Let detection use it at once, whatever it replaces.")
     ] = False,
+    step: Annotated[int, typer.Option("--step", min=1, help="Days between snapshots: 7 weekly, 30 monthly.")] = 30,
+    horizon: Annotated[
+        int, typer.Option("--horizon", min=0, help="Days that a label looks ahead of its snapshot, beside back.")
+    ] = 0,
+    features: Annotated[
+        str | None,
+        typer.Option("--features", help="Families of features to use, with commas between. Default: all."),
+    ] = None,
+    waive: Annotated[
+        list[str] | None,
+        typer.Option("--waive", help="NAME=REASON: let a feature tell the label alone; kept in the card."),
+    ] = None,
     no_mlflow: Annotated[bool, typer.Option("--no-mlflow", help="Do not track or register it.")] = False,
     config: ConfigFile = None,
     lake: LakeFolder = None,
@@ -95,15 +144,21 @@ def train(
     with errors_explained():
         import polars as pl
 
+        from fintel.models.account_rows import Rules
         from fintel.models.dataset import Sampling
+        from fintel.models.leakage import Waivers
         from fintel.models.saved import save
         from fintel.models.training import train as fit
-        from fintel.pipeline import canonical_tables, last_moment, load_library
+        from fintel.pipeline import canonical_tables, current_rules, last_moment, load_library
         from fintel.ranking import rank
         from fintel.rules.runner import detect_tables
         from fintel.store.lake import Lake
 
         settings = settings_of(config, lake)
+        sampling = Sampling(
+            step_days=step, horizon_days=horizon, families=families_of(features), known_by=moment(known_by)
+        )
+        waivers = Waivers(dict(waiver_of(text) for text in waive or ()))
         library, _ = load_library(settings)
         with Lake.open(settings.lake) as store, progress() as show:
             tables = canonical_tables(store)
@@ -122,7 +177,8 @@ def train(
             bits = ranked.alerts.select("account_id", score=pl.col("score") - pl.col("prior"))
             trained = fit(
                 tables, settings=settings, as_of=moment(as_of), rule_scores=bits,
-                sampling=Sampling(known_by=moment(known_by)),
+                sampling=sampling, waivers=waivers,
+                rules=Rules(current_rules(library), settings.base_currency),
                 fingerprints={"library": library.fingerprint, "feeds": " ".join(feeds)[:400]},
             )  # fmt: skip
         if unknown:
@@ -207,13 +263,26 @@ def score(
         with Lake.open(settings.lake) as store, progress() as show:
             show("scoring", 0, 0)
             at = moment(as_of) or last_moment(store)
-            part = contributions(canonical_tables(store), chosen, at, top=budget, threads=settings.threads)
+            rules = _rules_for(chosen, settings)
+            tables = canonical_tables(store)
+            part = contributions(tables, chosen, at, top=budget, threads=settings.threads, rules=rules)
         rows = _ordered(part).head(budget)
         if as_json:
             print_json({"model_id": chosen.model_id, "as_of": at, "accounts": rows.to_dicts()})
         else:
             title = f"model {chosen.model_id} as of {at:%Y-%m-%d %H:%M} (log2 odds)"
             print_table(title, rows.columns, rows.iter_rows(), right=("bits",))
+
+
+def _rules_for(model: Model, settings: Settings) -> Rules | None:
+    """The library, if the model has features of rules."""
+    from fintel.features.catalog import BY_NAME
+    from fintel.models.account_rows import Rules
+    from fintel.pipeline import current_rules, load_library
+
+    if not any(BY_NAME[name].family == "rules" for name in model.card.names):
+        return None
+    return Rules(current_rules(load_library(settings)[0]), settings.base_currency)
 
 
 def _ordered(part: Learned) -> pl.DataFrame:

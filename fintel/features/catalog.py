@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Literal
 
+from fintel.features.catalog_network import LINES as NETWORK_LINES
 from fintel.features.recipes import (
     DERIVED,
     MASKS,
@@ -22,6 +22,7 @@ from fintel.features.recipes import (
     Quotient,
     Recipe,
     Repeats,
+    Unit,
 )
 
 FAMILIES: dict[str, str] = {
@@ -34,9 +35,11 @@ FAMILIES: dict[str, str] = {
     "places": "countries, banks, cities, branches, devices",
     "baseline": "against the account's own past",
     "profile": "what is known of the account and its holder",
+    "motifs": "forms of the flow of money that the account's payments end or close",
+    "network": "what is particular about its counterparties, and whom shared identifiers tie it to",
+    "risk": "how near it is to accounts that are known to be suspicious, itself left out",
+    "rules": "which rules it hit",
 }
-
-Unit = Literal["count", "base", "share", "ratio", "days", "hours", "years", "flag"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +47,7 @@ class Feature:
     """A catalogue line.
 
     ``words`` say the value in a reason (``{value}`` is the value). ``needs`` are entry columns without
-    which it is unknown. ``sign``: +1 if more can only speak for suspicion, else None. ``days``: how far
+    which it is unknown. ``sign``: +1 if more can only speak for suspicion, -1 if less can, else None. ``days``: how far
     back it looks. ``model``: False keeps it out of models.
     """
 
@@ -220,7 +223,11 @@ def _expand(line: _Line) -> Iterator[Feature]:
             )
 
 
-FEATURES: tuple[Feature, ...] = (*(f for line in _LINES for f in _expand(line)), *_SINGLE)
+WINDOW_FEATURES: tuple[Feature, ...] = (*(f for line in _LINES for f in _expand(line)), *_SINGLE)
+FEATURES: tuple[Feature, ...] = (
+    *WINDOW_FEATURES,
+    *(Feature(n.name, n.unit, n.family, n.doc, n.words, n.recipe, n.needs, n.sign, n.days) for n in NETWORK_LINES),
+)
 BY_NAME: dict[str, Feature] = {f.name: f for f in FEATURES}
 
 
@@ -230,6 +237,9 @@ def model_features(history_days: float) -> tuple[Feature, ...]:
     A window that reaches behind the feed's first day would tell the date, not the behaviour.
     """
     return tuple(f for f in FEATURES if f.model and f.days <= history_days)
+
+
+_SIGNS = {1: "+", 0: "–", -1: "-"}
 
 
 def reference() -> str:
@@ -245,7 +255,7 @@ def reference() -> str:
         lines += ["", f"## {family}: {what}", ""]
         lines += ["| name | unit | what | needs | sign | in models |", "|---|---|---|---|---|---|"]
         lines += [
-            f"| `{f.name}` | {f.unit} | {f.doc} | {', '.join(f.needs) or '–'} | {'+' if f.sign else '–'} | "
+            f"| `{f.name}` | {f.unit} | {f.doc} | {', '.join(f.needs) or '–'} | {_SIGNS[f.sign or 0]} | "
             f"{'yes' if f.model else 'no'} |"
             for f in FEATURES
             if f.family == family

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
+
+Unit = Literal["count", "base", "share", "ratio", "days", "hours", "years", "flag"]
 
 #: Which entries a measure counts: SQL over ``entries``, read alike by polars and DuckDB.
 MASKS: dict[str, str] = {
@@ -109,4 +112,40 @@ class Profile:
     column: str
 
 
-Recipe = Direct | Quotient | Repeats | Mutual | Growth | Profile
+@dataclass(frozen=True, slots=True)
+class Pooled:
+    """A graph column of entries (``domain.graph_schema``), over the account's entries in [as_of - days, as_of).
+
+    ``fold``: ``max`` and ``sum`` (0 without an entry), ``count`` (entries at which it is at least ``least``), ``mean``
+    and ``share`` (of the entries that know it, those at which it is at least ``least``; NaN where none does). ``side``:
+    entries that come in, that go out, or both.
+    """
+
+    column: str
+    fold: Literal["max", "sum", "count", "mean", "share"]
+    days: int
+    side: Literal["in", "out", "both"] = "both"
+    least: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Static:
+    """A column of ``graph.account_features`` as of the moment; ``part`` says of what: the counterparties of the days
+    before (``profile``), the rings of shared identifiers (``ring``), or who is known to be suspicious (``risk``)."""
+
+    part: Literal["profile", "ring", "risk"]
+    column: str
+
+
+@dataclass(frozen=True, slots=True)
+class RuleHits:
+    """Different rules with a hit on the days from as_of - days on, strictly before as_of: how many (``count``), or the
+    highest level (``level``: 0 none, 1 low … 4 critical); of one typology or of one level, if given."""
+
+    fold: Literal["count", "level"]
+    days: int
+    typology: str | None = None
+    level: str | None = None
+
+
+Recipe = Direct | Quotient | Repeats | Mutual | Growth | Profile | Pooled | Static | RuleHits

@@ -17,7 +17,7 @@ from fintel.engine.arrays import load, order_by_time
 from fintel.engine.local import sweep
 from fintel.engine.partition import Slice, partition
 from fintel.features import sweeps
-from fintel.features.catalog import FEATURES
+from fintel.features.catalog import WINDOW_FEATURES
 from fintel.features.entries import entries
 from fintel.features.profiles import account_profiles
 from fintel.features.recipes import (
@@ -71,7 +71,7 @@ def account_features(
 
     Returns
     -------
-    ``account_id``, ``as_of`` and the catalogue's features (float64, NaN = unknown), by account and moment.
+    ``account_id``, ``as_of`` and the catalogue's ``WINDOW_FEATURES`` (float64, NaN = unknown), by account and moment.
     """
     moments = sorted({as_of} if isinstance(as_of, datetime) else set(as_of))
     if not moments:
@@ -159,7 +159,7 @@ def _frame(account: pl.Series, moment: npt.NDArray[np.int64], values: Mapping[st
     when = pl.Series(moment, dtype=pl.Int64).cast(pl.Datetime("us")).dt.replace_time_zone("UTC").cast(TIMESTAMP)
     return pl.DataFrame(
         {"account_id": account, "as_of": when}
-        | {f.name: values.get(f.name, np.full(len(account), np.nan)) for f in FEATURES}
+        | {f.name: values.get(f.name, np.full(len(account), np.nan)) for f in WINDOW_FEATURES}
     )
 
 
@@ -187,7 +187,7 @@ def _compute(piece: Slice, moments: npt.NDArray[np.int64], facts: _Facts) -> _Pa
     found = sweeps.cuts(piece.time, begins, ends, sought)
     own, when = np.nonzero(found[:, np.searchsorted(sought, moments)] > begins[:, None])
     state = _Windows(piece, begins[own].astype(np.int32), moments[when], facts, found[own], sought)
-    values = {f.name: state.value(f.recipe) for f in FEATURES if f.family != "profile"}
+    values = {f.name: state.value(f.recipe) for f in WINDOW_FEATURES if f.family != "profile"}
     account = piece.entries.codes["account_id"][piece.rows[begins[own]]]
     return _Part(account, moments[when], values)
 

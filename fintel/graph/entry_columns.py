@@ -23,7 +23,7 @@ from fintel.features.entries import Tables, booked, entries
 from fintel.features.identifiers import TELLING, known_identifiers
 from fintel.graph.layout import Settings
 from fintel.graph.network import Network, network
-from fintel.graph.rings import holders, rings
+from fintel.graph.rings import Rings, holders, rings
 from fintel.graph.state import edge_features
 
 _DAY = timedelta(days=1)
@@ -39,7 +39,7 @@ _SETTINGS: Mapping[str, Settings] = {
 }
 _HOUR = 3600.0
 #: Identifiers that tie holders into rings. Not addresses: households and tenements share one (``shared_address``).
-_TYING = tuple(kind for kind in TELLING if kind != "address")
+TYING = tuple(kind for kind in TELLING if kind != "address")
 
 
 @dataclass(frozen=True)
@@ -115,10 +115,10 @@ def with_graph(
         sided = [
             pl.when(out).then(f"{name} out").otherwise(f"{name} in").alias(name)
             for name in told
-            if not _of_payment(name)
+            if not of_payment(name)
         ]
         seen = seen.join(payments.lazy(), on="row", how="left", maintain_order="left").with_columns(sided)
-        seen = seen.drop([f"{name} {way}" for name in told if not _of_payment(name) for way in ("out", "in")])
+        seen = seen.drop([f"{name} {way}" for name in told if not of_payment(name) for way in ("out", "in")])
     if len(told) < len(columns):
         seen = _with_rings(seen, tables, as_of, [name for name in columns if name in _RINGS])
     return seen
@@ -131,27 +131,33 @@ def entry_graph(tables: Tables, *, as_of: datetime | None = None) -> pl.LazyFram
     return with_graph(seen, tables, GRAPH_COLUMNS, as_of=as_of).select(ENTRY_GRAPH.names)
 
 
-def _of_payment(name: str) -> bool:
+def of_payment(name: str) -> bool:
+    """Whether a column describes the payment, and not one of its ends."""
     return name in _PAYMENT
 
 
 def _payments(tables: Tables, wanted: Collection[str], as_of: datetime | None) -> pl.DataFrame:
-    """``row`` and the columns of each payment that is an edge; those of an end as ``<name> out`` and ``<name> in``."""
-    sources = {name: _PAYMENT[name] for name in wanted if _of_payment(name)}
+    known = network(tables, as_of=as_of)
+    rows = pl.DataFrame({"row": known.row})
+    other = pl.Series(known.source != known.target)
+    return pl.concat([rows, payment_columns(known, wanted)], how="horizontal").filter(other)
+
+
+def payment_columns(known: Network, wanted: Collection[str]) -> pl.DataFrame:
+    """Graph columns (none of rings) of every payment of a network, in its order; those of an end twice: ``<name> out``
+    as the payer's entry has it, ``<name> in`` as the payee's. Meaningless for transfers of an account to itself."""
+    sources = {name: _PAYMENT[name] for name in wanted if of_payment(name)}
     for name in wanted:
         seen_from, _, rest = name.partition("_")
-        if seen_from in _SEEN_FROM and not _of_payment(name):
+        if seen_from in _SEEN_FROM and not of_payment(name):
             payer, payee = _ENDS[rest]
             sources[f"{name} out"] = payer if seen_from == "own" else payee
             sources[f"{name} in"] = payee if seen_from == "own" else payer
-    known = network(tables, as_of=as_of)
     made = [
         _family(known, family, {n: s for n, s in sources.items() if s.family == family})
         for family in dict.fromkeys(s.family for s in sources.values())
     ]
-    rows = pl.DataFrame({"row": known.row})
-    other = pl.Series(known.source != known.target)
-    return pl.concat([rows, *made], how="horizontal").filter(other)
+    return pl.concat(made, how="horizontal") if made else pl.DataFrame()
 
 
 def _family(known: Network, family: str, sources: Mapping[str, _Of]) -> pl.DataFrame:
@@ -179,7 +185,7 @@ def _type(name: str) -> Type:
 
 
 def _with_rings(seen: pl.LazyFrame, tables: Tables, as_of: datetime | None, wanted: Collection[str]) -> pl.LazyFrame:
-    mine = _ring_of_account(tables, as_of)
+    mine = ring_of_account(tables, as_of, rings(tables, as_of=as_of, kinds=TYING))
     theirs = mine.rename({"account_id": "counterparty_id", "ring": " ring", "holders": " holders"})
     seen = seen.join(mine.lazy(), on="account_id", how="left", maintain_order="left")
     seen = seen.join(theirs.lazy(), on="counterparty_id", how="left", maintain_order="left")
@@ -193,11 +199,13 @@ def _with_rings(seen: pl.LazyFrame, tables: Tables, as_of: datetime | None, want
     return seen.with_columns(**{name: made[name] for name in wanted}).drop("ring", "holders", " ring", " holders")
 
 
-def _ring_of_account(tables: Tables, as_of: datetime | None) -> pl.DataFrame:
-    """``account_id, ring, holders`` of accounts of whose holders an identifier is known, and not too common."""
-    found = rings(tables, as_of=as_of, kinds=_TYING)
+def ring_of_account(tables: Tables, as_of: datetime | None, found: Rings) -> pl.DataFrame:
+    """``account_id, ring, holders`` of accounts of whose holders an identifier is known, and not too common.
+
+    ``found``: the rings of ``TYING`` as of then.
+    """
     of_account = holders(tables, as_of)
-    told = known_identifiers(tables, as_of, _TYING).select(holder_id="party_id").unique()
+    told = known_identifiers(tables, as_of, TYING).select(holder_id="party_id").unique()
     with_device = booked(tables["transactions"], as_of).filter(pl.col("device_id").is_not_null())
     devices = with_device.select(account_id="debtor_account_id").drop_nulls().unique()
     known = pl.col("holder_id").is_in(told.collect()["holder_id"].implode()) | pl.col("account_id").is_in(

@@ -1,8 +1,8 @@
 """Rows to learn from and rows to be judged on: which moments, which accounts, which labels.
 
 Two plans. *time*: the model is judged at the last moment, trained on snapshots that end a gap before
-it, as long as a label looks back, so that no payment is seen on both sides; and in group folds, so
-that no scheme, holder or account is on both sides either. *grouped*: where the feed is too short, or
+it, as long as a label looks back and ahead, so that no payment makes a label on both sides; and in group
+folds, so that no scheme, holder or account is on both sides either. *grouped*: where the feed is too short, or
 its labels have no dates, or too few of them fall in the last window, the same folds over the same
 snapshots; then nothing is said of the future, and the plan's notes say so.
 """
@@ -20,13 +20,14 @@ import polars as pl
 
 from fintel.domain.schema import ACCOUNTS
 from fintel.errors import ModelError
-from fintel.features.catalog import FEATURES, model_features
-from fintel.features.windows import account_features
+from fintel.features.catalog import FEATURES, Feature, model_features
+from fintel.features.recipes import RuleHits
 from fintel.frames import empty
-from fintel.models.labels import TIES, Truth, groups, label_rows, read_truth
+from fintel.models.account_rows import Rules, account_rows
+from fintel.models.labels import TIES, Truth, groups, label_rows, read_cleared, read_truth, reviewed
 
 Tables = Mapping[str, pl.LazyFrame]
-Floats = npt.NDArray[np.float64]
+Floats = npt.NDArray[np.float32]
 Kind = Literal["time", "grouped"]
 
 #: Fewer labelled accounts than this on either side teach and prove nothing.
@@ -43,18 +44,32 @@ class Sampling:
 
     ``step_days``: between training snapshots of the time plan. ``folds``: of groups. ``plan``: force
     one; None = time where possible. ``known_by``: labels known later are not trained on; None = the
-    moment of training.
+    moment of training. ``horizon_days``: how far a label looks ahead of its snapshot, beside back; 0 asks
+    who has been suspicious, more asks who will be. ``families``: of features; None = all that there are.
+    ``unreviewed_weight``: of a row that nobody has looked at, where at least ``AT_LEAST`` accounts were
+    looked at and cleared (else all rows weigh 1).
     """
 
     step_days: int = 30
     folds: int = 5
     plan: Kind | None = None
     known_by: datetime | None = None
+    horizon_days: int = 0
+    families: tuple[str, ...] | None = None
+    unreviewed_weight: float = 0.1
+
+    def __post_init__(self) -> None:
+        if self.step_days < 1 or self.horizon_days < 0 or not 0 < self.unreviewed_weight <= 1:
+            raise ModelError(
+                f"snapshots every {self.step_days} days, {self.horizon_days} days ahead, weight "
+                f"{self.unreviewed_weight} of rows nobody looked at: cannot be",
+                hint="at least 1 day, at least 0 days, a weight above 0 and up to 1",
+            )
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What is trained on and judged on. A label looks back ``before_days``."""
+    """What is trained on and judged on. A label looks back ``before_days`` and ahead ``after_days``."""
 
     kind: Kind
     before_days: float
@@ -63,6 +78,7 @@ class Plan:
     test_at: tuple[datetime, ...]
     known_by: datetime
     notes: tuple[str, ...] = ()
+    after_days: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -70,7 +86,7 @@ class Examples:
     """Rows in order of account and moment.
 
     ``rows``: ``account_id, as_of, fold, group, truth`` (full labels, 1/0/null) and ``label`` (as known
-    when training). ``x``: float64 (rows, features) of ``names``.
+    when training). ``x``: float32 (rows, features) of ``names``. ``weight``: float32 (rows,), for training.
     """
 
     plan: Plan
@@ -79,6 +95,7 @@ class Examples:
     names: tuple[str, ...]
     fit: npt.NDArray[np.bool_] = field(repr=False)
     test: npt.NDArray[np.bool_] = field(repr=False)
+    weight: Floats = field(repr=False)
 
 
 def own_accounts(tables: Tables) -> pl.Series | None:
@@ -88,12 +105,15 @@ def own_accounts(tables: Tables) -> pl.Series | None:
     return None if own.is_empty() else own
 
 
-def build(tables: Tables, moment: datetime, sampling: Sampling, *, seed: int, threads: int) -> Examples:
+def build(
+    tables: Tables, moment: datetime, sampling: Sampling, *, seed: int, threads: int, rules: Rules | None = None
+) -> Examples:
     """Plan, compute features and label rows.
 
     Parameters
     ----------
     moment: everything strictly before it is seen.
+    rules: for features of rules; None: there are none.
 
     Raises
     ------
@@ -107,26 +127,55 @@ def build(tables: Tables, moment: datetime, sampling: Sampling, *, seed: int, th
     full, known = (_of(own, read_truth(tables, by)) for by in (None, known_by))
     _refuse_too_few(full, known, known_by)
     plan = choose_plan(first, moment, full, known, sampling)
-    features = account_features(tables, sorted({*plan.fit_at, *plan.test_at}), accounts=own, threads=threads)
+    moments = sorted({*plan.fit_at, *plan.test_at})
+    usable = [f.name for f in _usable(plan, first, sampling, rules)]
+    features = account_rows(tables, moments, usable, accounts=own, rules=rules, known_by=known_by, threads=threads)
     keys = features.select("account_id", "as_of")
-    truth = label_rows(keys, full, plan.before_days)
-    label = label_rows(keys, known, plan.before_days)
+    truth = label_rows(keys, full, plan.before_days, plan.after_days)
+    label = label_rows(keys, known, plan.before_days, plan.after_days)
     rows = keys.with_columns(truth.alias("truth"), label.alias("label"))
     grouped, note = _groups(tables)
     rows = _with_folds(rows, grouped, sampling.folds, seed)
-    plan = replace(plan, notes=(*plan.notes, *note))
+    weight, weighed = _weights(tables, rows, plan, sampling)
+    plan = replace(plan, notes=(*plan.notes, *note, *weighed))
     fit = keys["as_of"].is_in(list(plan.fit_at)).to_numpy() & rows["label"].is_not_null().to_numpy()
     test = keys["as_of"].is_in(list(plan.test_at)).to_numpy() & rows["truth"].is_not_null().to_numpy()
-    history = (plan.fit_at[0] - first) / timedelta(days=1)
-    usable = model_features(_LONGEST if len({*plan.fit_at, *plan.test_at}) == 1 else history)
-    names = tuple(f.name for f in usable if _varies(features[f.name].to_numpy()[fit]))
+    names = tuple(name for name in usable if _varies(features[name].to_numpy()[fit]))
     positives = rows.filter(pl.Series(fit) & (pl.col("label") == 1))["account_id"].n_unique()
     if positives < AT_LEAST or not names:
         raise ModelError(
             f"{positives} labelled accounts among {int(fit.sum())} training rows are too few (at least {AT_LEAST})",
             hint="add labels, or rank by rules alone",
         )
-    return Examples(plan, rows, features.select(names).to_numpy(), names, fit, test)
+    return Examples(plan, rows, features.select(names).to_numpy(), names, fit, test, weight)
+
+
+def _usable(plan: Plan, first: datetime, sampling: Sampling, rules: Rules | None) -> list[Feature]:
+    """Features that the feed reaches back far enough for, of the families asked for."""
+    history = (plan.fit_at[0] - first) / timedelta(days=1)
+    known = model_features(_LONGEST if len({*plan.fit_at, *plan.test_at}) == 1 else history)
+    asked = None if sampling.families is None else set(sampling.families)
+    return [
+        f
+        for f in known
+        if (asked is None or f.family in asked) and (rules is not None or not isinstance(f.recipe, RuleHits))
+    ]
+
+
+def _weights(tables: Tables, rows: pl.DataFrame, plan: Plan, sampling: Sampling) -> tuple[Floats, tuple[str, ...]]:
+    """1 for what is labelled or was looked at, less for what nobody looked at; and what is to be said of it."""
+    cleared = read_cleared(tables, plan.known_by)
+    looked_at = reviewed(rows, cleared, plan.before_days).to_numpy()
+    seen = rows.filter(pl.Series(looked_at))["account_id"].n_unique()
+    weight = np.ones(rows.height, np.float32)
+    if seen < AT_LEAST:
+        return weight, ()
+    weight[~looked_at & (rows["label"] == 0).fill_null(value=False).to_numpy()] = sampling.unreviewed_weight
+    note = (
+        f"{seen:,} accounts were looked at and cleared: they are negatives of weight 1, rows that nobody looked at of "
+        f"weight {sampling.unreviewed_weight:g}"
+    )
+    return weight, (note,)
 
 
 def _of(own: pl.Series | None, truth: Truth) -> Truth:
@@ -147,28 +196,33 @@ def _refuse_too_few(full: Truth, known: Truth, known_by: datetime) -> None:
 
 def choose_plan(first: datetime, moment: datetime, full: Truth, known: Truth, sampling: Sampling) -> Plan:
     """The time plan with the longest look-back that the feed and its labels carry, else the grouped one."""
-    history = (moment - first) / timedelta(days=1)
+    ahead = timedelta(days=sampling.horizon_days)
+    judged_at = moment - ahead
+    history = (judged_at - first) / timedelta(days=1)
     known_by = sampling.known_by or moment
     timed = full.timed_share >= 0.5
     reasons = [] if timed else ["most labels have no dated activity"]
     for days in _LOOKBACKS if timed and sampling.plan != "grouped" else ():
-        if history < 3 * days:
+        gap = days + sampling.horizon_days
+        if history < 2 * days + gap:
             reasons.append(f"{history:.0f} days are too few for a look-back of {days} days (3 × {days})")
             continue
         back = timedelta(days=days)
-        snapshots = _snapshots(first + back, moment - back, sampling.step_days)
-        judged = _active(full, moment - back, moment)
-        learned = _active(known, snapshots[0] - back, snapshots[-1])
+        snapshots = _snapshots(first + back, judged_at - timedelta(days=gap), sampling.step_days)
+        judged = _active(full, judged_at - back, moment)
+        learned = _active(known, snapshots[0] - back, snapshots[-1] + ahead)
         if min(judged, learned) >= AT_LEAST:
-            return Plan("time", days, days, snapshots, (moment,), known_by)
+            return Plan("time", days, gap, snapshots, (judged_at,), known_by, after_days=sampling.horizon_days)
         reasons.append(f"{learned} and {judged} labelled accounts to learn from and to judge by, {days} days back")
     if sampling.plan == "time":
         raise ModelError("a split by time is not possible: " + "; ".join(reasons))
+    if history <= 0:
+        raise ModelError(f"the feed is shorter than a horizon of {sampling.horizon_days} days")
     before = min(history, 90.0) if timed and history >= 180 else history
-    snapshots = _snapshots(first + timedelta(days=before), moment, sampling.step_days)
+    snapshots = _snapshots(first + timedelta(days=before), judged_at, sampling.step_days)
     why = "; ".join(reasons) or "as asked for"
     note = f"no split by time ({why}): folds of groups over the same period, so nothing is known of the future"
-    return Plan("grouped", before, 0.0, snapshots, snapshots, known_by, (note,))
+    return Plan("grouped", before, 0.0, snapshots, snapshots, known_by, (note,), sampling.horizon_days)
 
 
 def _snapshots(first: datetime, last: datetime, step_days: int) -> tuple[datetime, ...]:

@@ -4,10 +4,14 @@ An account is *labelled* if a label names it, or names its holder and none of th
 or, in feeds whose labels name payments only, if it stands on either side of a labelled payment. Its
 *activity* are the labelled payments it stands in. A row (account, moment) is
 
-* positive (1) if there is activity in the days before the moment, or if the account is labelled but
-  nothing says when it was active;
+* positive (1) if there is activity in the days before the moment or in the horizon after it, or if the
+  account is labelled but nothing says when it was active;
 * left out (null) if the account is labelled but was not active then: neither suspicious nor clean;
 * unlabelled (0) otherwise. That is not proof of innocence: most of it nobody has looked at.
+
+A label counts from ``known_at`` on, which lies weeks after the deed: what is trained at a moment has the
+deeds of long ago, not those of yesterday. ``suspicious = false`` is a closed alert: somebody looked and
+did not report. That is a weak negative, worth more than a row that nobody looked at, and no proof.
 """
 
 from __future__ import annotations
@@ -56,6 +60,29 @@ def read_truth(tables: Tables, known_by: datetime | None = None) -> Truth:
     return Truth(accounts, activity.sort("account_id", "at"))
 
 
+def read_cleared(tables: Tables, known_by: datetime | None = None) -> pl.DataFrame:
+    """``account_id, known_at`` (the last) of accounts that were looked at and found clean, as known by a moment."""
+    labels = tables.get("labels", empty(LABELS).lazy())
+    if known_by is not None:
+        labels = labels.filter(pl.col("known_at") <= known_by)
+    closed = labels.filter(~pl.col("suspicious")).with_columns(suspicious=pl.lit(value=True))
+    seen = {**tables, "labels": closed}
+    subjects = _suspicious(seen)
+    named = pl.concat([_named(seen, subjects), _sides(seen, subjects).select("account_id", "scheme_id", "known_at")])
+    guilty = read_truth(tables, known_by).accounts
+    last = named.group_by("account_id").agg(pl.col("known_at").max())
+    return last.join(guilty, on="account_id", how="anti").sort("account_id")
+
+
+def reviewed(rows: pl.DataFrame, cleared: pl.DataFrame, before_days: float) -> pl.Series:
+    """Whether a review that ended in no report saw at least part of each row's days: bool, rows of ``account_id,
+    as_of``."""
+    seen = rows.select("account_id", "as_of").join(cleared, on="account_id", how="left", maintain_order="left")
+    return seen.select(
+        (pl.col("known_at") >= pl.col("as_of") - timedelta(days=before_days)).fill_null(value=False).alias("reviewed")
+    ).to_series()
+
+
 #: What ties labelled accounts into groups, the firmest ties last.
 TIES = ("payment", "scheme", "party")
 
@@ -92,13 +119,16 @@ def groups(tables: Tables, ties: Sequence[str] = TIES) -> pl.DataFrame:
     return pl.DataFrame({"account_id": accounts, "group": component[: len(accounts)].astype(np.int64)})
 
 
-def label_rows(rows: pl.DataFrame, truth: Truth, before_days: float) -> pl.Series:
+def label_rows(rows: pl.DataFrame, truth: Truth, before_days: float, after_days: float = 0.0) -> pl.Series:
     """Label of each row of ``account_id, as_of``: 1, 0 or null (see the module's text)."""
     keyed = rows.select("account_id", "as_of").with_row_index("row")
     inside = keyed.join(truth.accounts.select("account_id"), on="account_id", how="semi")
     active = (
         inside.join(truth.activity, on="account_id")
-        .filter((pl.col("at") < pl.col("as_of")) & (pl.col("at") >= pl.col("as_of") - timedelta(days=before_days)))
+        .filter(
+            (pl.col("at") < pl.col("as_of") + timedelta(days=after_days))
+            & (pl.col("at") >= pl.col("as_of") - timedelta(days=before_days))
+        )
         .select("row")
     )
     undated = inside.join(truth.activity, on="account_id", how="anti").select("row")

@@ -23,6 +23,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from fintel.errors import ModelError
 from fintel.features.catalog import BY_NAME
 from fintel.models.evaluation import Evaluation
+from fintel.models.leakage_card import LeakageCard
 from fintel.models.scorer import BoostedScorer
 from fintel.models.trees import MOST_BYTES, checked
 
@@ -65,6 +66,7 @@ class TrainingCard(_Frozen):
     labels_known_by: datetime
     plan: Literal["time", "grouped"]
     before_days: float
+    after_days: float = 0.0
     gap_days: float
     snapshots: tuple[datetime, ...] = Field(max_length=10_000)
     rows: int
@@ -98,6 +100,7 @@ class Card(_Frozen):
     seed: int
     features: tuple[FeatureCard, ...] = Field(min_length=1, max_length=1_000)
     training: TrainingCard
+    leakage: LeakageCard | None = None
     fusion: FusionCard
     evaluation: Evaluation
     fingerprints: dict[Name, Word]

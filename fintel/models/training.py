@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from importlib.metadata import version
 from typing import Any
@@ -19,10 +19,11 @@ from scipy.optimize import minimize
 from fintel.config import Settings
 from fintel.errors import ModelError
 from fintel.features.catalog import BY_NAME, reference
-from fintel.features.windows import account_features
+from fintel.models.account_rows import Rules, account_rows
 from fintel.models.dataset import AT_LEAST, Examples, Sampling, Tables, build, own_accounts
 from fintel.models.evaluation import Evaluation, average_precision, evaluate
 from fintel.models.explain import REASONS, bits, reasons
+from fintel.models.leakage import Recompute, Waivers, audit
 from fintel.models.learned import Learned
 from fintel.models.saved import (
     QUANTILES,
@@ -70,6 +71,8 @@ def train(
     sampling: Sampling | None = None,
     scorer: BoostedScorer | None = None,
     fingerprints: Mapping[str, str] | None = None,
+    rules: Rules | None = None,
+    waivers: Waivers | None = None,
 ) -> Trained:
     """Train the account scorer on canonical tables and judge it beside the rules.
 
@@ -80,15 +83,22 @@ def train(
     rule_scores: ``account_id, score``: the rules' bits of each account as of then (0 if absent).
     sampling: rows and plan. scorer: parameters to use; rounds, seed, threads and signs are set here.
     fingerprints: of feeds and packs, kept in the card.
+    rules: a library whose hits are features; None: there are none of rules.
+    waivers: features that may tell the label alone, with reasons (``models.leakage``).
 
     Raises
     ------
-    ModelError: no payments, or too few labelled accounts to learn from or to judge by.
+    ModelError: no payments, too few labelled accounts to learn from or to judge by, or the learning set leaks.
     """
     last = as_of or tables["transactions"].select(pl.col("booked_at").max()).collect(engine="streaming").item()
     if last is None:
         raise ModelError("there are no payments to learn from", hint="fintel feed add FILE")
-    examples = build(tables, last + _TICK, sampling or Sampling(), seed=settings.seed, threads=settings.threads)
+    examples = build(
+        tables, last + _TICK, sampling or Sampling(), seed=settings.seed, threads=settings.threads, rules=rules
+    )
+    leakage = audit(
+        examples, tables, _recomputed(examples, rules, settings.threads), waivers=waivers, seed=settings.seed
+    )
     signs = tuple(BY_NAME[name].sign or 0 for name in examples.names)
     chosen: dict[str, Any] = (scorer or BoostedScorer()).get_params() | {
         "monotone": signs if any(signs) else None,
@@ -112,7 +122,9 @@ def train(
         judged, ways, plan=plan.kind, budgets=(settings.ranking.budget,), seed=settings.seed, notes=plan.notes
     )
     label = examples.rows["label"].to_numpy()
-    final = BoostedScorer(**parameters).fit(examples.x[examples.fit], label[examples.fit])
+    final = BoostedScorer(**parameters).fit(
+        examples.x[examples.fit], label[examples.fit], examples.weight[examples.fit]
+    )
     # The trees alone: what follows them repeats parameters, the number of threads among them.
     trees = final.booster_.model_to_string().partition("\nend of trees")[0] + "\nend of trees\n"
     rows = examples.rows.filter(pl.Series(examples.fit))
@@ -127,6 +139,7 @@ def train(
             labels_known_by=plan.known_by,
             plan=plan.kind,
             before_days=plan.before_days,
+            after_days=plan.after_days,
             gap_days=plan.gap_days,
             snapshots=plan.fit_at,
             rows=rows.height,
@@ -137,6 +150,7 @@ def train(
             parameters={name: parameters[name] for name in _TUNABLE},
             score_quantiles=_score_quantiles(examples, final),
         ),
+        leakage=leakage,
         fusion=_fusion_card(judged),
         evaluation=evaluation,
         fingerprints={**(fingerprints or {}), "rows": _digest(examples), "catalogue": _text_digest(reference())},
@@ -152,9 +166,28 @@ def train(
     return Trained(Model(used, identify(card, trees), trees), evaluation, judged)
 
 
-def margins(tables: Tables, model: Model, as_of: datetime, *, threads: int = 0) -> pl.DataFrame:
-    """``account_id, bits`` (the model's margin) of every own account with an entry by ``as_of``."""
-    features = account_features(tables, as_of + _TICK, accounts=own_accounts(tables), threads=threads)
+def _recomputed(examples: Examples, rules: Rules | None, threads: int) -> Recompute:
+    """How the examples' features are made, at one moment by other tables."""
+    plan = examples.plan
+    first = min(*plan.fit_at, *plan.test_at)
+    then = None if rules is None else replace(rules, known_before=first)
+
+    def recompute(tables: Tables, moment: datetime, accounts: pl.Series) -> pl.DataFrame:
+        return account_rows(
+            tables, [moment], examples.names, accounts=accounts, rules=then, known_by=plan.known_by, threads=threads
+        )
+
+    return recompute
+
+
+def margins(
+    tables: Tables, model: Model, as_of: datetime, *, threads: int = 0, rules: Rules | None = None
+) -> pl.DataFrame:
+    """``account_id, bits`` (the model's margin) of every own account with an entry by ``as_of``.
+
+    ``rules``: where features of rules come from, for a model that has any.
+    """
+    features = _rows_of(tables, model, as_of, rules, threads)
     if features.is_empty():
         return pl.DataFrame(schema={"account_id": pl.String, "bits": pl.Float64})
     margin = model.scorer.decision_function(features.select(model.card.names).to_numpy())
@@ -169,6 +202,7 @@ def score(
     accounts: Sequence[str] | pl.Series = (),
     top: int = 1_000,
     threads: int = 0,
+    rules: Rules | None = None,
 ) -> Learned:
     """The model's part of a ranking.
 
@@ -178,13 +212,14 @@ def score(
     Parameters
     ----------
     as_of: the last instant seen, as of a run.
+    rules: where features of rules come from, for a model that has any.
 
     Returns
     -------
     ``base``, contributions scaled as the card's fusion says, and its rule weight. An account's
     ``base`` + contributions are its calibrated log2 odds without rules.
     """
-    features = account_features(tables, as_of + _TICK, accounts=own_accounts(tables), threads=threads)
+    features = _rows_of(tables, model, as_of, rules, threads)
     fusion = model.card.fusion
     if features.is_empty():
         return Learned(fusion.base, pl.DataFrame(schema=REASONS), fusion.rule_weight)
@@ -199,6 +234,12 @@ def score(
     ids = features["account_id"].filter(pl.Series(wanted)).to_list()
     found = reasons(model.card, ids, chosen, contributions * fusion.model_weight)
     return Learned(fusion.base + fusion.model_weight * base, found, fusion.rule_weight)
+
+
+def _rows_of(tables: Tables, model: Model, as_of: datetime, rules: Rules | None, threads: int) -> pl.DataFrame:
+    """The model's features, and no others, of own accounts."""
+    own = own_accounts(tables)
+    return account_rows(tables, [as_of + _TICK], model.card.names, accounts=own, rules=rules, threads=threads)
 
 
 def _choose_rounds(examples: Examples, parameters: Mapping[str, Any]) -> tuple[int, str]:
@@ -221,7 +262,9 @@ def _choose_rounds(examples: Examples, parameters: Mapping[str, Any]) -> tuple[i
         if np.unique(label[seen]).size < 2:
             return _DEFAULT_ROUNDS, "fixed: too few positives in an earlier part"
         held = later & (fold == k)
-        growing.append((held, BoostedScorer(**parameters).prepare(examples.x[seen], label[seen])))
+        growing.append(
+            (held, BoostedScorer(**parameters).prepare(examples.x[seen], label[seen], examples.weight[seen]))
+        )
     margin = np.zeros(label.size)
     best, reached = 0, -1.0
     for before, rounds in zip((0, *CHECKPOINTS), CHECKPOINTS, strict=False):
@@ -249,7 +292,9 @@ def _held_out(examples: Examples, parameters: Mapping[str, Any]) -> pl.DataFrame
         if np.unique(label[seen]).size < 2:
             raise ModelError("all labelled accounts to learn from belong to one scheme", hint="label more schemes")
         held = examples.test & (fold == k)
-        margin[held] = BoostedScorer(**parameters).fit(x[seen], label[seen]).decision_function(x[held])
+        margin[held] = (
+            BoostedScorer(**parameters).fit(x[seen], label[seen], examples.weight[seen]).decision_function(x[held])
+        )
     return (
         rows.with_columns(model=pl.Series(margin / math.log(2)))
         .filter(pl.Series(examples.test))

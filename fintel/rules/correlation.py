@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from functools import reduce
 
@@ -95,7 +95,21 @@ def correlate(rule: Rule, parameters: Mapping[str, float], found: Findings, paym
         & (pl.col("chained") if wanted.ordered else pl.lit(value=True))
     )
     hits = _joined(held, wanted.timespan)
-    return Correlated(_findings(rule, wanted, at_least, hits, events, found), moments.height, held.height)
+    together = _findings(rule, wanted, at_least, hits, events, found)
+    together = replace(together, moments=_moments(held, together.episodes))
+    return Correlated(together, moments.height, held.height)
+
+
+def _moments(held: pl.DataFrame, episodes: pl.DataFrame) -> pl.DataFrame:
+    """The first moment of each day at which an episode held: an episode's moments lie up to its end."""
+    ends = episodes.select("account_id", "ended_at", "episode_id").sort("ended_at")
+    within = (
+        held.select("account_id", "at")
+        .sort("at")
+        .join_asof(ends, left_on="at", right_on="ended_at", by="account_id", strategy="forward", check_sortedness=False)
+    )
+    days = within.group_by("episode_id", pl.col("at").dt.date().alias("day")).agg(pl.col("at").min())
+    return days.select("episode_id", "at").sort("episode_id", "at")
 
 
 def _events(found: Findings, wanted: Correlation, payments: pl.LazyFrame) -> pl.DataFrame:

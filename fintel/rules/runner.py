@@ -35,13 +35,17 @@ Progress = Callable[[str, int, int], None]
 
 @dataclass(frozen=True)
 class Detection:
-    """What a run of rules found; frames have the schemas of ``domain.schema`` (``run_id`` empty)."""
+    """What a run of rules found; frames have the schemas of ``domain.schema`` (``run_id`` empty).
+
+    ``moments``: ``episode_id``, ``at``: the first hit of each episode on each day (UTC).
+    """
 
     rule_results: pl.DataFrame
     episodes: pl.DataFrame
     clauses: pl.DataFrame
     evidence: pl.DataFrame
     seconds: Mapping[str, float]
+    moments: pl.DataFrame
 
 
 @dataclass
@@ -89,7 +93,7 @@ def detect_tables(
     with _timed(clock, "correlation"):
         findings = _correlate(findings, plan, tallies, booked(lazy["transactions"], as_of))
     results = _results(library, plan, answers, data, tallies, findings.episodes)
-    return Detection(results, findings.episodes, findings.clauses, findings.evidence, clock)
+    return Detection(results, findings.episodes, findings.clauses, findings.evidence, clock, findings.moments)
 
 
 @contextmanager

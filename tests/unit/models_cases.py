@@ -16,8 +16,9 @@ Tables = dict[str, pl.LazyFrame]
 
 
 def population(*, seed: int = 1, accounts: int = 500, days: int = 360, schemes: int = 60, delay: int = 30) -> Tables:
-    """Everybody pays everybody now and then; in a scheme, six senders pay one account, which sends all
-    on the next day. Labels name that account and its payments, ``delay`` days after the scheme."""
+    """Everybody pays everybody now and then, sometimes much, and some get presents of several on one day; in a scheme,
+    six senders pay one account, which sends all on the next day. Labels name that account and its payments, ``delay``
+    days after the scheme. No feature alone may tell a scheme: the leakage audit would refuse the population."""
     rng = np.random.default_rng(seed)
     ids = np.array([f"a{i:04d}" for i in range(accounts)])
     n = accounts * 30
@@ -26,6 +27,14 @@ def population(*, seed: int = 1, accounts: int = 500, days: int = 360, schemes: 
     amount = rng.gamma(2.0, 60.0, n)
     parts = [(hour, debtor, creditor, amount, np.full(n, -1))]
     begins = np.sort(rng.integers(5 * 24, (days - 5) * 24, schemes))
+    lawful = np.random.default_rng([seed, 1])
+    much = lawful.random(n) < 0.03
+    amount[much] *= lawful.uniform(6, 12, int(much.sum()))
+    for _ in range(accounts // 4):
+        at, number = lawful.integers(0, days * 24), int(lawful.integers(4, 8))
+        given = (at + lawful.integers(0, 20, number), lawful.integers(0, accounts, number))
+        one = np.full(number, lawful.integers(0, accounts))
+        parts.append((*given, one, lawful.gamma(2.0, 90.0, number), np.full(number, -1)))
     members = rng.choice(accounts, schemes, replace=False)
     others = np.setdiff1d(np.arange(accounts), members)
     for s in range(schemes):

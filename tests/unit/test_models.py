@@ -17,9 +17,9 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 from fintel.config import RankingSettings, Settings
 from fintel.domain.schema import LABELS
 from fintel.errors import MissingExtraError, ModelError
-from fintel.features.windows import account_features
 from fintel.frames import empty
 from fintel.models import tracking
+from fintel.models.account_rows import account_rows
 from fintel.models.dataset import Sampling, build, choose_plan
 from fintel.models.evaluation import average_precision, evaluate
 from fintel.models.explain import bits, describe, ordinal
@@ -219,7 +219,7 @@ def test_rows_that_come_later_change_no_model(tables: Tables, trained: Trained, 
 
 def test_contributions_add_up_exactly(tables: Tables, trained: Trained, last) -> None:  # noqa: ANN001
     model = trained.model
-    x = account_features(tables, last).select(model.card.names).to_numpy()
+    x = account_rows(tables, [last], model.card.names).select(model.card.names).to_numpy()
     parts, base = bits(model.scorer, x)
     margin = model.scorer.decision_function(x) / math.log(2)
     assert np.ptp(margin) > 3
