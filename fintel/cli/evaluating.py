@@ -95,7 +95,9 @@ def evaluate(
 
 def _other_champion(settings: Settings, model: Model) -> Model | None:
     """The champion, where there is one and it is another."""
-    if not (models_folder(settings) / CHAMPION).is_file():
+    from fintel.models.decisions import champion_of
+
+    if champion_of(models_folder(settings)) is None:
         return None
     champion = find_model(settings, CHAMPION)
     return None if champion.model_id == model.model_id else champion

@@ -15,6 +15,7 @@ from fintel.cli import (
     explaining,
     feed,
     filters,
+    governing,
     graph,
     modelling,
     promoting,
@@ -22,6 +23,7 @@ from fintel.cli import (
     reporting,
     restating,
     rules,
+    scoring,
     setup,
     transition,
     tuning,
@@ -64,6 +66,8 @@ setup.register(app)
 detection.register(app)
 reporting.register(app)
 modelling.register(app)
+scoring.register(app)
+governing.register(app)
 evaluating.register(app)
 app.add_typer(feed.app, name="feed")
 proving.register(rules.app)

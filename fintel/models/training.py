@@ -107,7 +107,7 @@ def train(
     }
     rounds, how = _choose_rounds(examples, chosen)
     parameters = chosen | {"rounds": rounds}
-    judged = _held_out(examples, parameters)
+    judged = held_out(examples, parameters)
     if judged["label"].sum() < AT_LEAST:
         raise ModelError(f"{judged['label'].sum():.0f} labelled accounts to judge by; at least {AT_LEAST} are needed")
     ways = {"model": "model"}
@@ -115,7 +115,7 @@ def train(
         scores = rule_scores.select("account_id", rules=pl.col("score").cast(pl.Float64)).unique("account_id")
         judged = judged.join(scores, on="account_id", how="left", maintain_order="left")
         judged = judged.with_columns(pl.col("rules").fill_null(0.0))
-        judged = judged.with_columns(both=pl.Series(_crossed(judged)))
+        judged = judged.with_columns(both=pl.Series(crossed(judged)))
         ways = {"rules": "rules", "model": "model", "both": "both"}
     plan = examples.plan
     evaluation = evaluate(
@@ -282,7 +282,7 @@ def _positives(rows: pl.DataFrame, chosen: npt.NDArray[np.bool_]) -> int:
     return rows.filter(pl.Series(chosen) & (pl.col("label") == 1))["account_id"].n_unique()
 
 
-def _held_out(examples: Examples, parameters: Mapping[str, Any]) -> pl.DataFrame:
+def held_out(examples: Examples, parameters: Mapping[str, Any]) -> pl.DataFrame:
     """Each account's highest margin (bits) at the judging moments, by a model without its group."""
     rows, x = examples.rows, examples.x
     label, fold = rows["label"].to_numpy(), rows["fold"].to_numpy()
@@ -304,8 +304,8 @@ def _held_out(examples: Examples, parameters: Mapping[str, Any]) -> pl.DataFrame
     )
 
 
-def _crossed(judged: pl.DataFrame) -> Floats:
-    """Model and rules together, weights fitted without the account's fold."""
+def crossed(judged: pl.DataFrame) -> Floats:
+    """Model and rules together (bits, one a row), weights fitted without the account's fold."""
     fold = judged["fold"].to_numpy()
     out = np.zeros(judged.height)
     for k in np.unique(fold):
