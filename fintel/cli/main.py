@@ -11,9 +11,11 @@ from fintel.cli import (
     backtesting,
     bench,
     detection,
+    evaluating,
     explaining,
     feed,
     filters,
+    governing,
     graph,
     modelling,
     promoting,
@@ -21,6 +23,7 @@ from fintel.cli import (
     reporting,
     restating,
     rules,
+    scoring,
     setup,
     transition,
     tuning,
@@ -63,6 +66,9 @@ setup.register(app)
 detection.register(app)
 reporting.register(app)
 modelling.register(app)
+scoring.register(app)
+governing.register(app)
+evaluating.register(app)
 app.add_typer(feed.app, name="feed")
 proving.register(rules.app)
 writing.register(rules.app)

@@ -1,9 +1,9 @@
-"""``fintel train | score``: the learned scorer beside the rules."""
+"""``fintel train``: the learned scorer beside the rules; and where commands find a model."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     import polars as pl
 
     from fintel.config import Settings
-    from fintel.models.account_rows import Rules
     from fintel.models.learned import Learned
     from fintel.models.saved import Model
     from fintel.models.training import Trained
@@ -24,7 +23,8 @@ if TYPE_CHECKING:
 
 #: Names the model that detection uses, in the folder of models.
 CHAMPION = "champion"
-_REASONS_SHOWN = 3
+#: Before an alias or a version: the model is fetched from MLflow's registry.
+REGISTRY = "mlflow:"
 
 
 def models_folder(settings: Settings) -> Path:
@@ -33,24 +33,34 @@ def models_folder(settings: Settings) -> Path:
 
 
 def find_model(settings: Settings, wanted: str) -> Model:
-    """A saved model by id, or the champion.
+    """A saved model: 'champion', 'challenger', an id, or 'mlflow:' and an alias or version of the registry.
 
     Raises
     ------
-    ModelError: no such model, or its files are damaged.
+    ModelError: no such model, its files are damaged, or they are another model's.
+    MissingExtraError: 'mlflow:' without MLflow.
     """
     from fintel.errors import ModelError
+    from fintel.models.decisions import CHALLENGER, MODEL_ID, champion_of, pointed
     from fintel.models.saved import restore
 
     folder = models_folder(settings)
-    if wanted == CHAMPION:
-        pointer = folder / CHAMPION
-        if not pointer.is_file():
-            raise ModelError("there is no champion yet", hint="fintel train")
-        wanted = pointer.read_text(encoding="ascii", errors="replace").strip()
-    if not (wanted.isascii() and wanted.isalnum()):
-        raise ModelError(f"not a model id: '{wanted}'", hint="fintel train prints it")
-    return restore(folder / wanted, threads=settings.threads)
+    if wanted.startswith(REGISTRY):
+        from fintel.models.tracking import fetch
+
+        uri = settings.mlflow_uri
+        wanted = fetch(wanted.removeprefix(REGISTRY), folder, lake=settings.lake, uri=uri).name
+    elif wanted in (CHAMPION, CHALLENGER):
+        found = champion_of(folder) if wanted == CHAMPION else pointed(folder, CHALLENGER)
+        if found is None:
+            raise ModelError(f"there is no {wanted} yet", hint="fintel train")
+        wanted = found
+    if not MODEL_ID.fullmatch(wanted):
+        raise ModelError(f"not a model id: '{wanted}'", hint="fintel train prints it; or 'champion', 'challenger'")
+    model = restore(folder / wanted, threads=settings.threads)
+    if model.model_id != wanted:
+        raise ModelError(f"the folder holds another model, {model.model_id}", location=folder / wanted)
+    return model
 
 
 def learned_part(
@@ -58,7 +68,9 @@ def learned_part(
 ) -> Callable[[dict[str, pl.LazyFrame], datetime, pl.DataFrame], tuple[str, Learned]] | None:
     """What ``pipeline.detect`` calls for a model's part; None where rules stand alone."""
     del store
-    if wanted == "none" or (wanted is None and not (models_folder(settings) / CHAMPION).is_file()):
+    from fintel.models.decisions import champion_of
+
+    if wanted == "none" or (wanted is None and champion_of(models_folder(settings)) is None):
         return None
     model = find_model(settings, wanted or CHAMPION)
 
@@ -135,8 +147,9 @@ def train(
 ) -> None:
     """Train the account scorer on the lake's labels; print how it ranks beside the rules alone.
 
-    The first model that gains on rules alone becomes the champion, which detection uses; any other
-    only with --champion.
+    The first model that gains on rules alone becomes the champion, which detection uses; any other is the
+    challenger, which [bold]fintel compare[/] and [bold]fintel promote[/] take up. --champion skips what they ask
+    for, and the record of decisions says so.
     With the extra fintel\\[mlflow] it is tracked and registered (SQLite in the lake by default).
 
     [dim]fintel train[/]     [dim]fintel train --as-of 2025-03-31 --known-by 2025-06-30 --champion[/]
@@ -193,13 +206,32 @@ def train(
         if unknown:
             say(f"{unknown:,} suspicious labels became known after {until:%Y-%m-%d} and were not used (--known-by)")
         folder = save(trained.model, models_folder(settings))
-        pointer = models_folder(settings) / CHAMPION
-        gain = trained.evaluation.gains.get("both")
-        chosen = champion or (not pointer.is_file() and gain is not None and gain.value > 0)
-        if chosen:
-            pointer.write_text(trained.model.model_id + "\n", encoding="ascii")
+        chosen = _take(trained, models_folder(settings), champion=champion)
         registered = None if no_mlflow else _register(trained.model, folder, settings, chosen)
         _tell(trained, folder, chosen, registered, as_json)
+
+
+def _take(trained: Trained, folder: Path, *, champion: bool) -> bool:
+    """Point to a fresh model, and tell whether as champion: as asked for, or as the first that gains on rules alone.
+
+    Nobody else has looked at it, and the record of decisions says so.
+    """
+    from fintel.bench.model_promotion import fingerprints
+    from fintel.models.decisions import CHALLENGER, Register, point
+
+    gain = trained.evaluation.gains.get("both")
+    gains = {name: e.model_dump(mode="json") for name, e in trained.evaluation.gains.items()}
+    with Register.open(folder) as register:
+        model_id = trained.model.model_id
+        chosen = champion or (register.champion is None and gain is not None and gain.value > 0)
+        if chosen and register.champion != model_id:
+            register.decide(
+                "train", model_id, at=datetime.now(UTC), made_by=None, approved_by=None,
+                fingerprints=fingerprints(trained.model.card), evidence={"gains": gains},
+            )  # fmt: skip
+        elif register.champion != model_id:
+            point(folder, CHALLENGER, model_id)
+        return register.champion == model_id
 
 
 def _register(model: Model, folder: Path, settings: Settings, chosen: bool) -> Any:
@@ -241,74 +273,13 @@ def _tell(trained: Trained, folder: Path, chosen: bool, registered: Any, as_json
         tell(f"{name} less rules, average precision: {gain}")
     for note in evaluation.notes:
         tell(f"note: {note}")
-    role = "champion: detection uses it" if chosen else "challenger: --champion makes detection use it"
+    role = "champion: detection uses it" if chosen else "challenger: fintel compare, then fintel promote"
     tell(f"model {trained.model.model_id} ({role})  {folder}")
     if registered is not None:
         where = f"{registered.name} version {registered.version} in {registered.uri}"
         tell(f"registered as {where}")
 
 
-def score(
-    model: Annotated[str, typer.Option("--model", help="A model's id, or 'champion'.")] = CHAMPION,
-    budget: Annotated[int, typer.Option("--budget", "-n", min=1, help="Accounts to show.")] = 20,
-    as_of: AsOf = None,
-    config: ConfigFile = None,
-    lake: LakeFolder = None,
-    as_json: AsJson = False,
-) -> None:
-    """Accounts in the order of a model alone, with what speaks for and against each.
-
-    [bold]fintel detect[/] joins the champion's contributions to the rules' reasons.
-
-    [dim]fintel score --budget 10[/]
-    """
-    with errors_explained():
-        from fintel.models.training import score as contributions
-        from fintel.pipeline import canonical_tables, last_moment
-        from fintel.store.lake import Lake
-
-        settings = settings_of(config, lake)
-        chosen = find_model(settings, model)
-        with Lake.open(settings.lake) as store, progress() as show:
-            show("scoring", 0, 0)
-            at = moment(as_of) or last_moment(store)
-            rules = _rules_for(chosen, settings)
-            tables = canonical_tables(store)
-            part = contributions(tables, chosen, at, top=budget, threads=settings.threads, rules=rules)
-        rows = _ordered(part).head(budget)
-        if as_json:
-            print_json({"model_id": chosen.model_id, "as_of": at, "accounts": rows.to_dicts()})
-        else:
-            title = f"model {chosen.model_id} as of {at:%Y-%m-%d %H:%M} (log2 odds)"
-            print_table(title, rows.columns, rows.iter_rows(), right=("bits",))
-
-
-def _rules_for(model: Model, settings: Settings) -> Rules | None:
-    """The library, if the model has features of rules."""
-    from fintel.features.catalog import BY_NAME
-    from fintel.models.account_rows import Rules
-    from fintel.pipeline import current_rules, load_library
-
-    if not any(BY_NAME[name].family == "rules" for name in model.card.names):
-        return None
-    return Rules(current_rules(load_library(settings)[0]), settings.base_currency)
-
-
-def _ordered(part: Learned) -> pl.DataFrame:
-    import polars as pl
-
-    strongest = part.contributions.sort("account_id", pl.col("bits").abs(), descending=[False, True])
-    return (
-        strongest.group_by("account_id", maintain_order=True)
-        .agg(
-            bits=part.base + pl.col("bits").sum(),
-            why=pl.col("text").filter(pl.col("bits") > 0).head(_REASONS_SHOWN).str.join("; "),
-        )
-        .sort("bits", "account_id", descending=[True, False])
-    )
-
-
 def register(app: typer.Typer) -> None:
     """Add these commands."""
-    for command in (train, score):
-        app.command()(command)
+    app.command()(train)

@@ -32,6 +32,8 @@ CARD_FILE, TREES_FILE = "card.json", "trees.txt"
 #: Quantiles of a feature in training, 0 to 100 %.
 QUANTILES = 101
 _CARD_BYTES = 8_000_000
+#: The files of a model, and how large each may be, in bytes.
+FILES = {CARD_FILE: _CARD_BYTES, TREES_FILE: MOST_BYTES}
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9_]{1,60}$")]
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{12,64}$")]
@@ -75,6 +77,9 @@ class TrainingCard(_Frozen):
     rounds: int
     rounds_chosen_by: Word
     parameters: dict[Name, float | int | bool | None]
+    #: Quantiles (0 to 100 %) of the model's bits at the last moment it was judged at: what drift is measured
+    #: against. Left out where empty, so that cards from before keep their id.
+    score_quantiles: tuple[float, ...] = Field(default=(), max_length=QUANTILES, exclude_if=lambda value: not value)
 
 
 class FusionCard(_Frozen):

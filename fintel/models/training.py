@@ -113,7 +113,7 @@ def train(
     }
     rounds, how = _choose_rounds(examples, chosen)
     parameters = chosen | {"rounds": rounds}
-    judged = _held_out(examples, parameters)
+    judged = held_out(examples, parameters)
     if judged["label"].sum() < AT_LEAST:
         raise ModelError(f"{judged['label'].sum():.0f} labelled accounts to judge by; at least {AT_LEAST} are needed")
     ways = {"model": "model"}
@@ -121,7 +121,7 @@ def train(
         scores = rule_scores.select("account_id", rules=pl.col("score").cast(pl.Float64)).unique("account_id")
         judged = judged.join(scores, on="account_id", how="left", maintain_order="left")
         judged = judged.with_columns(pl.col("rules").fill_null(0.0))
-        judged = judged.with_columns(both=pl.Series(_crossed(judged)))
+        judged = judged.with_columns(both=pl.Series(crossed(judged)))
         ways = {"rules": "rules", "model": "model", "both": "both"}
     plan = examples.plan
     if rule_scores is not None and graph_scores is not None and plan.kind == "time":
@@ -130,7 +130,7 @@ def train(
         bits_of = known.select("account_id", graph=pl.col("score").cast(pl.Float64)).unique("account_id")
         judged = judged.join(bits_of, on="account_id", how="left", maintain_order="left")
         judged = judged.with_columns(pl.col("graph").fill_null(0.0))
-        judged = judged.with_columns(pl.Series("with graph", _crossed(judged)))
+        judged = judged.with_columns(pl.Series("with graph", crossed(judged)))
         ways["with graph"] = "with graph"
     evaluation = evaluate(
         judged, ways, plan=plan.kind, budgets=(settings.ranking.budget,), seed=settings.seed, notes=plan.notes
@@ -162,6 +162,7 @@ def train(
             rounds=rounds,
             rounds_chosen_by=how,
             parameters={name: parameters[name] for name in _TUNABLE},
+            score_quantiles=_score_quantiles(examples, final),
         ),
         leakage=leakage,
         fusion=_fusion_card(judged),
@@ -296,7 +297,7 @@ def _positives(rows: pl.DataFrame, chosen: npt.NDArray[np.bool_]) -> int:
     return rows.filter(pl.Series(chosen) & (pl.col("label") == 1))["account_id"].n_unique()
 
 
-def _held_out(examples: Examples, parameters: Mapping[str, Any]) -> pl.DataFrame:
+def held_out(examples: Examples, parameters: Mapping[str, Any]) -> pl.DataFrame:
     """Each account's highest margin (bits) at the judging moments, by a model without its group."""
     rows, x = examples.rows, examples.x
     label, fold = rows["label"].to_numpy(), rows["fold"].to_numpy()
@@ -318,8 +319,8 @@ def _held_out(examples: Examples, parameters: Mapping[str, Any]) -> pl.DataFrame
     )
 
 
-def _crossed(judged: pl.DataFrame) -> Floats:
-    """All parts together, weights fitted without the account's fold."""
+def crossed(judged: pl.DataFrame) -> Floats:
+    """All parts together (bits, one a row), weights fitted without the account's fold."""
     fold = judged["fold"].to_numpy()
     out = np.zeros(judged.height)
     for k in np.unique(fold):
@@ -375,6 +376,15 @@ def _features(examples: Examples) -> tuple[FeatureCard, ...]:
         quantiles = np.quantile(known, np.linspace(0, 1, QUANTILES), method="lower") if known.size else []
         cards.append(FeatureCard(name=name, known=known.size / values.size, quantiles=tuple(map(float, quantiles))))
     return tuple(cards)
+
+
+def _score_quantiles(examples: Examples, scorer: BoostedScorer) -> tuple[float, ...]:
+    """How the model's bits lie at the last judging moment: what drift of the score is measured against."""
+    last = examples.test & (examples.rows["as_of"] == examples.plan.test_at[-1]).to_numpy()
+    if not last.any():
+        return ()
+    margin = scorer.decision_function(examples.x[last]) / math.log(2)
+    return tuple(map(float, np.quantile(margin, np.linspace(0, 1, QUANTILES), method="lower")))
 
 
 def _digest(examples: Examples) -> str:
