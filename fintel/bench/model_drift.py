@@ -45,6 +45,8 @@ def watch(tables: Tables, model: Model, settings: Settings, *, as_of: datetime, 
     performance, notes = performed(tables, model, settings, as_of=as_of, days=days, progress=progress)
     if as_of < model.card.training.as_of:
         notes.append(f"{as_of:%Y-%m-%d} is before the model was trained ({model.card.training.as_of:%Y-%m-%d})")
+    if len(model.card.training.snapshots) == 1:
+        notes.append("training had one snapshot: what hangs on the day of the week or month has moved with the day")
     scores = pl.Series(MODEL, margin / math.log(2))
     return measure_drift(model.card, now, scores, as_of=as_of, performance=performance, notes=notes)
 
