@@ -150,7 +150,11 @@ def _subgroups(found: Evaluated) -> Told:
         "attribute", "group", "accounts", "alert rate", "to the others", "precision", "false alerts", "to the others",
         "recall", "outside 4/5 to 5/4",
     )  # fmt: skip
-    return "Subgroups: looked at here, used by no rule and no model", columns, sorted(rows, key=lambda r: r[0])
+    return (
+        "Subgroups: error rates of the queue of 'both', by what customers are",
+        columns,
+        sorted(rows, key=lambda r: r[0]),
+    )
 
 
 def _rate(rate: Rate | None) -> str:

@@ -1,7 +1,7 @@
 """Whom a queue troubles, and whom it overlooks: error rates by age band, country and kind of customer.
 
-These attributes are looked at here and nowhere else: no feature and no gate uses them. A group of fewer than
-``SMALL`` accounts is not told: its rates say nothing and its members could be recognised.
+Age is no feature of any model; the catalogue has it for this report alone. A group of fewer than ``SMALL``
+accounts is not told: its rates say nothing and its members could be recognised.
 """
 
 from __future__ import annotations
@@ -114,7 +114,7 @@ def subgroups(
     Parameters
     ----------
     judged: ``account_id``, ``label`` (0/1) and the named attributes, a row an account and month.
-    chance: how sure each row is to be alerted, 0 to 1 (``queues.chance_read``).
+    chance: how sure each row is to be alerted, 0 to 1 (``places.chance_read``).
     """
     told: list[Subgroup] = []
     hidden: list[Suppressed] = []

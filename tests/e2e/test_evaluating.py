@@ -9,6 +9,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+import typer
 from click.testing import Result
 from typer.testing import CliRunner
 
@@ -105,3 +106,12 @@ def test_wrong_options_are_explained(home: Path, tmp_path: Path) -> None:
     ):
         done = fintel(home, *words, code=2)
         assert said in done.stderr.replace("\n", " ") and "Traceback" not in done.output
+
+
+def test_the_page_names_every_option_and_no_other(root: Path) -> None:
+    page = (root / "docs" / "how-to" / "evaluate-a-model.md").read_text(encoding="utf-8")
+    commands = typer.main.get_command(app).commands  # type: ignore[attr-defined]
+    for name, part in zip(("evaluate", "drift"), re.split(r"^## \d\. ", page, flags=re.MULTILINE)[1:], strict=True):
+        there = {o for p in commands[name].params for o in p.opts if o.startswith("--")}
+        named = set(re.findall(r"--[a-z][a-z-]*", part))
+        assert there - named <= {"--config", "--lake"} and named <= there, name

@@ -19,7 +19,8 @@ from fintel.models.below_line import below_the_line, clopper_pearson
 from fintel.models.drift import chance_of, feature_drift, population_stability, shares_then, tie_bins
 from fintel.models.evaluation import average_precision
 from fintel.models.first_hits import first_hits, summarise
-from fintel.models.queues import Queue, chance_read, read_queues, typology_recalls
+from fintel.models.places import chance_read, typology_recalls
+from fintel.models.queues import Queue, read_queues
 from fintel.models.reliability import reliability
 from fintel.models.subgroups import attributes, subgroups
 
