@@ -81,8 +81,9 @@ class FamilyDrift(_Frozen):
 class Performance(_Frozen):
     """Average precision on months whose labels had time to come, beside what the card promised.
 
-    ``expected``: of the model alone, when it was trained. Below its interval, the verdict is 'watch'; below it
-    with its whole own interval, 'act'. ``lift``: over the base rate, since that moves average precision too.
+    ``expected``: of the model alone, when it was trained. The verdict is 'watch' if the whole interval found is
+    below the value expected, 'act' if it is below its interval. ``lift``: over the base rate, since that
+    moves average precision too.
     """
 
     months: tuple[datetime, ...]
@@ -279,7 +280,7 @@ def judge_performance(
         return None
     expected = promised.average_precision
     verdict: Verdict = "steady"
-    if found.value < expected.low:
+    if found.high < expected.value:
         verdict = "act" if found.high < expected.low else "watch"
     return Performance(
         months=tuple(months), accounts=accounts, positives=positives, average_precision=found, expected=expected,
