@@ -8,6 +8,7 @@ and told by the feature that says most of it.
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Sequence
 
 import numpy as np
@@ -18,41 +19,68 @@ from fintel.features.catalog import BY_NAME, Feature
 from fintel.features.recipes import Growth
 from fintel.models.saved import Card, FeatureCard
 from fintel.models.scorer import BoostedScorer
+from fintel.models.treeshap import contributions, forest
 
 Floats = npt.NDArray[np.float64]
 #: What ``Learned.contributions`` holds.
 REASONS = pl.Schema({"account_id": pl.String, "name": pl.String, "bits": pl.Float64, "text": pl.String})
+_TOLD = {"row": pl.Int64, "name": pl.String, "bits": pl.Float64, "text": pl.String}
 
 
 def bits(scorer: BoostedScorer, x: Floats) -> tuple[Floats, float]:
     """Contributions in bits, (rows, features), and the base; base + row sum = margin / ln 2."""
     if not x.shape[0]:
         return np.zeros_like(x), 0.0
-    values = scorer.contributions(x) / math.log(2)
+    threads = scorer.threads or os.cpu_count() or 1
+    values = contributions(forest(scorer.booster_), x, threads=threads) / math.log(2)
     return values[:, :-1], float(values[0, -1])
 
 
-def reasons(card: Card, account_ids: Sequence[str], x: Floats, contributions: Floats) -> pl.DataFrame:
+def reasons(card: Card, account_ids: Sequence[str], x: Floats, parts: Floats) -> pl.DataFrame:
     """One row an account and family with a contribution: ``account_id, name, bits, text``.
 
-    ``name`` is the family's feature that says most; the rows of an account add up to its contributions.
+    ``name`` is the family's feature that says most; the rows of an account add up to its contributions ``parts``
+    (rows, features), in bits.
     """
-    names = card.names
-    families = list(dict.fromkeys(BY_NAME[n].family for n in names))
-    members = {f: np.array([i for i, n in enumerate(names) if BY_NAME[n].family == f]) for f in families}
-    rows: list[tuple[str, str, float, str]] = []
-    for account, values, parts in zip(account_ids, x, contributions, strict=True):
-        for family in families:
-            index = members[family]
-            total = math.fsum(parts[index])
-            if total == 0.0:
-                continue
-            ordered = index[np.argsort(-parts[index] * math.copysign(1.0, total), kind="stable")]
-            texts = [describe(card.features[ordered[0]], values[ordered[0]], card.base_currency)]
-            if ordered.size > 1 and parts[ordered[1]] / parts[ordered[0]] >= 0.5:
-                texts.append(describe(card.features[ordered[1]], values[ordered[1]], card.base_currency))
-            rows.append((account, names[ordered[0]], total, "; ".join(texts)))
-    return pl.DataFrame(rows, schema=REASONS, orient="row")
+    families: dict[str, list[int]] = {}
+    for i, name in enumerate(card.names):
+        families.setdefault(BY_NAME[name].family, []).append(i)
+    told = [_of_family(card, np.array(index), x, parts) for index in families.values()]
+    rows = pl.concat(t.with_columns(family=pl.lit(n)) for n, t in enumerate(told))
+    accounts = pl.Series("account_id", account_ids, dtype=pl.String)
+    ordered = rows.sort("row", "family")
+    return ordered.select(accounts.gather(ordered["row"]), "name", "bits", "text").cast(REASONS)
+
+
+def _of_family(card: Card, index: npt.NDArray[np.int64], x: Floats, parts: Floats) -> pl.DataFrame:
+    """``row, name, bits, text`` of the rows to which a family contributes."""
+    mine = parts[:, index]
+    total = mine.sum(axis=1)
+    at = np.flatnonzero(total)
+    said = mine[at] * np.sign(total[at])[:, None]
+    here = np.arange(at.size)
+    first = said.argmax(axis=1)
+    texts = _texts(card, index[first], x[at, index[first]])
+    if index.size > 1 and at.size:
+        most = said[here, first]
+        said[here, first] = -np.inf
+        second = said.argmax(axis=1)
+        # Two features of a family are told where the second says at least half as much.
+        both = np.flatnonzero(said[here, second] >= 0.5 * most)
+        more = _texts(card, index[second[both]], x[at[both], index[second[both]]])
+        texts = texts.scatter(both, texts.gather(both) + "; " + more)
+    names = pl.Series(card.names, dtype=pl.String).gather(index[first])
+    return pl.DataFrame({"row": at, "name": names, "bits": total[at], "text": texts}, schema_overrides=dict(_TOLD))
+
+
+def _texts(card: Card, feature: npt.NDArray[np.int64], value: Floats) -> pl.Series:
+    """The words of each feature and value; each different value is put into words once."""
+    asked = pl.DataFrame({"feature": feature, "value": value})
+    different = asked.unique(maintain_order=True)
+    words = [describe(card.features[f], v, card.base_currency) for f, v in different.iter_rows()]
+    known = different.with_columns(text=pl.Series(words, dtype=pl.String))
+    joined = asked.join(known, on=["feature", "value"], how="left", nulls_equal=True, maintain_order="left")
+    return joined["text"]
 
 
 def describe(card: FeatureCard, value: float, base_currency: str) -> str:

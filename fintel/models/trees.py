@@ -30,7 +30,9 @@ _FIXED = {"version": "v4", "num_class": "1", "num_tree_per_iteration": "1", "obj
 
 
 @dataclass(frozen=True)
-class _Tree:
+class Tree:
+    """One tree: numbers of nodes and of leaves, by the names they have in the text."""
+
     leaves: int
     shrinkage: float
     floats: dict[str, list[float]]
@@ -50,6 +52,16 @@ def checked(text: str, features: int, where: Path | None = None) -> str:
     ------
     ModelError: not LightGBM's text format, another objective, or a number that cannot be.
     """
+    trees = parsed(text, features, where)
+    names = " ".join(f"f{i}" for i in range(features))
+    infos = " ".join("[-1e300:1e300]" for _ in range(features))
+    head = ["tree", *(f"{k}={v}" for k, v in _FIXED.items()), "label_index=0", f"max_feature_idx={features - 1}"]
+    body = [tree.write(number) for number, tree in enumerate(trees)]
+    return "\n".join([*head, f"feature_names={names}", f"feature_infos={infos}", "", *body, "end of trees", ""])
+
+
+def parsed(text: str, features: int, where: Path | None = None) -> list[Tree]:
+    """The trees of a text, checked as ``checked`` does. Raises what that raises."""
     try:
         if len(text) > MOST_BYTES or not text.isascii():
             raise ValueError(f"more than {MOST_BYTES:,} bytes, or not plain text")
@@ -62,18 +74,13 @@ def checked(text: str, features: int, where: Path | None = None) -> str:
             raise ValueError(f"it is made for {header.get('max_feature_idx', '?'):.20} + 1 features, not {features}")
         if not 0 < len(blocks) - 1 <= MOST_TREES:
             raise ValueError(f"{len(blocks) - 1} trees; 1 to {MOST_TREES} can be")
-        trees = [_read(_fields(block), number, features) for number, block in enumerate(blocks[1:])]
+        return [_read(_fields(block), number, features) for number, block in enumerate(blocks[1:])]
     except (ValueError, KeyError, OverflowError) as error:
         raise ModelError(
             f"not a model that can be used: {error}",
             location=Location(str(where)) if where else None,
             hint="train it again, or fetch the file anew",
         ) from error
-    names = " ".join(f"f{i}" for i in range(features))
-    infos = " ".join("[-1e300:1e300]" for _ in range(features))
-    head = ["tree", *(f"{k}={v}" for k, v in _FIXED.items()), "label_index=0", f"max_feature_idx={features - 1}"]
-    body = [tree.write(number) for number, tree in enumerate(trees)]
-    return "\n".join([*head, f"feature_names={names}", f"feature_infos={infos}", "", *body, "end of trees", ""])
 
 
 def _fields(block: str) -> dict[str, str]:
@@ -84,7 +91,7 @@ def _fields(block: str) -> dict[str, str]:
     return fields
 
 
-def _read(fields: dict[str, str], number: int, features: int) -> _Tree:
+def _read(fields: dict[str, str], number: int, features: int) -> Tree:
     if fields["Tree"] != str(number) or fields["num_cat"] != "0" or fields.get("is_linear", "0") != "0":
         raise ValueError(f"tree {number} is out of order, linear or has categories")
     leaves = int(fields["num_leaves"])
@@ -106,7 +113,7 @@ def _read(fields: dict[str, str], number: int, features: int) -> _Tree:
             raise ValueError(f"tree {number} has a node without rows")
     else:
         floats = {"leaf_value": list(_floats(fields["leaf_value"], 1))}
-    return _Tree(leaves, next(_floats(fields["shrinkage"], 1)), floats, ints)
+    return Tree(leaves, next(_floats(fields["shrinkage"], 1)), floats, ints)
 
 
 def _check_shape(left: Sequence[int], right: Sequence[int], leaves: int) -> None:

@@ -1,0 +1,72 @@
+"""Contributions by leaf are those of LightGBM, for whatever trees and values."""
+
+from __future__ import annotations
+
+import lightgbm
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fintel.errors import ModelError
+from fintel.models.explain import bits
+from fintel.models.scorer import BoostedScorer
+from fintel.models.treeshap import contributions, forest
+
+
+def trained(seed, features, leaves, rounds, **more):
+    rng = np.random.default_rng(seed)
+    x = rng.normal(size=(1_500, features))
+    x[:, ::2] = np.round(x[:, ::2])
+    x[rng.random(x.shape) < 0.15] = np.nan
+    x[rng.random(x.shape) < 0.15] = 0.0
+    y = (np.nan_to_num(x).sum(axis=1) + np.isnan(x[:, 0]) + rng.normal(size=len(x)) > 1).astype(float)
+    how = {"objective": "binary", "num_leaves": leaves, "min_data_in_leaf": 3, "verbosity": -1, "num_threads": 1}
+    return x, lightgbm.train(how | more, lightgbm.Dataset(x, y, params=how | more), rounds)
+
+
+@settings(max_examples=12, deadline=None)
+@given(
+    st.integers(0, 99), st.sampled_from([1, 3, 12, 40]), st.sampled_from([2, 7, 31, 120]),
+    st.sampled_from([{}, {"zero_as_missing": True}, {"use_missing": False}, {"feature_fraction": 0.5}]),
+)  # fmt: skip
+def test_contributions_are_those_of_lightgbm(seed, features, leaves, more):
+    x, booster = trained(seed, features, leaves, 5, **more)
+    odd = np.array([np.nan, 0.0, -0.0, 1e-36, -1e-36, np.inf, -np.inf, 1e300])
+    asked = np.vstack([x[:300], np.random.default_rng(seed).choice(odd, (60, features))])
+    found = contributions(forest(booster), asked)
+    np.testing.assert_allclose(found, booster.predict(asked, pred_contrib=True, num_threads=1), atol=1e-9, rtol=0)
+    np.testing.assert_allclose(found.sum(axis=1), booster.predict(asked, raw_score=True, num_threads=1), atol=1e-9)
+
+
+def test_deep_ways_are_worked_out_row_by_row():
+    x, booster = trained(1, 60, 255, 6)
+    of = forest(booster)
+    assert np.diff(of.step_start).max() > 14
+    found = contributions(of, x[:200])
+    np.testing.assert_allclose(found, booster.predict(x[:200], pred_contrib=True, num_threads=1), atol=1e-9, rtol=0)
+
+
+def test_contributions_do_not_depend_on_threads_or_on_who_else_is_asked():
+    x, booster = trained(2, 20, 31, 10)
+    of = forest(booster)
+    many = np.tile(x, (4, 1))
+    one = contributions(of, many)
+    assert one.tobytes() == contributions(of, many, threads=2).tobytes()
+    assert contributions(of, many[2_500:2_503]).tobytes() == one[2_500:2_503].tobytes()
+    assert contributions(of, x.astype(np.float32)).shape == (len(x), 21)
+
+
+def test_a_scorers_bits_add_up_to_its_margin():
+    x, _ = trained(3, 10, 7, 1)
+    y = (np.nan_to_num(x[:, 1]) > 0).astype(float)
+    scorer = BoostedScorer(rounds=20, threads=1).fit(x, y)
+    parts, base = bits(scorer, x)
+    np.testing.assert_allclose((parts.sum(axis=1) + base) * np.log(2), scorer.decision_function(x), atol=1e-9)
+
+
+def test_other_trees_are_refused():
+    x, _ = trained(4, 3, 7, 1)
+    booster = lightgbm.train({"verbosity": -1, "num_threads": 1}, lightgbm.Dataset(x, x[:, 0] > 0), 2)
+    with pytest.raises(ModelError, match="objective"):
+        forest(booster)
