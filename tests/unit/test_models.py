@@ -269,6 +269,18 @@ def test_useless_rules_get_no_weight_and_true_ones_do(tables: Tables, trained: T
     assert fuse(against)[2] == 0.0
 
 
+def test_the_graph_counts_only_for_what_rules_and_model_do_not_say(trained: Trained) -> None:
+    rng = np.random.default_rng(2)
+    held = trained.held_out
+    rules = pl.Series(held["label"].to_numpy() * 3.0 + rng.normal(0, 3, held.height))
+    said = held.with_columns(rules=rules, model=pl.Series(rng.normal(0, 5, held.height)))
+    assert fuse(said)[3] == 1.0
+    assert fuse(said.with_columns(graph=pl.Series(rng.normal(0, 30, held.height))))[3] < 0.05
+    # The same evidence twice is worth what it is worth once: it is shared out, not counted again.
+    alone, twice = fuse(said), fuse(said.with_columns(graph=rules))
+    assert twice[2] + twice[3] == pytest.approx(alone[2], rel=0.1)
+
+
 def test_rules_only_stand_beside_the_model(tables: Tables) -> None:
     truth = read_truth(tables).accounts["account_id"]
     hits = pl.concat([truth.gather_every(2), pl.Series("account_id", [f"a{i:04d}" for i in range(0, 500, 9)])]).unique()
