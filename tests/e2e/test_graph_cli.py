@@ -42,6 +42,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
         transaction_id=pl.Series([f"synthetic:ring-{i}" for i in range(3)]), booked_at=at.cast(paid.schema["booked_at"]),
         debtor_account_id=pl.Series(ring), creditor_account_id=pl.Series([*ring[1:], ring[0]]),
         amount=pl.lit(5000).cast(paid.schema["amount"]), currency=pl.lit("USD"), status=pl.lit("booked"),
+        instrument=pl.lit("credit_transfer"), channel=pl.lit("online"),
         reversal_of=pl.lit(None, dtype=pl.String),
     )  # fmt: skip
     planted.write_parquet(folder / "feed" / "transactions-9999.parquet")
@@ -58,6 +59,21 @@ def test_motifs_as_json_have_their_payments(home: Path) -> None:
     assert [e["hop"] for e in told["edges"]] == [1, 2, 3] and told["skipped"] == []
     late = ("--from", "2025-02-11", *words[1:])
     assert json.loads(fintel("graph", late[2], *late[:2], *words[2:], folder=home).stdout)["cycle"]["instances"] == []
+
+
+def test_explain_and_report_show_the_hops_that_a_rule_read(home: Path) -> None:
+    rule = "ml-general/money-comes-back-over-others"
+    told = json.loads(fintel("explain", "meridian-us|ring-a", "--json", folder=home).stdout)
+    steps = [w for w in told["ways"] if w["rule"] == rule]
+    assert [s["transaction_id"] for s in steps] == [f"synthetic:ring-{i}" for i in range(3)]
+    assert [c["observed"] for c in told["clauses"] if c["kind"] == "motif"] == [3.0]
+    assert f"{rule}: cycle, 3 payments" in fintel("explain", "meridian-us|ring-a", folder=home).stdout
+    # 1: the draft lacks facts of the filer, who is nobody here
+    made = json.loads(fintel("report", "meridian-us|ring-a", "--json", folder=home, code=1).stdout)
+    page = (home / made["html"]).read_text()
+    assert "Money came back to where it set out over 3 payments." in page and "<script" not in page
+    why = fintel("rules", "why-not", "meridian-us|ring-a", rule, folder=home).stdout
+    assert "HIT" in why and "cut a search" not in why
 
 
 def test_motifs_as_csv_run_no_formula(home: Path) -> None:
