@@ -190,8 +190,7 @@ def page(found: list[dict[str, Any]]) -> str:
         split = "split by time" if one["plan"] == "time" else "folds of groups over the same period"
         lines += [
             f"{one['payments']:,} payments; {one['snapshots']} snapshots, {one['rows']:,} rows; {split}. "
-            f"{one['positives']:,} of {one['accounts']:,} judged accounts labelled (base rate {one['base']:.2%}). "
-            f"Learning set {one['seconds']['learning set']:.0f} s, audit {one['seconds']['audit']:.0f} s.",
+            f"{one['positives']:,} of {one['accounts']:,} judged accounts labelled (base rate {one['base']:.2%}).",
             "",
         ]
         rows = []
