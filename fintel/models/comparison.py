@@ -16,7 +16,8 @@ import polars as pl
 from pydantic import BaseModel, ConfigDict
 
 from fintel.models.evaluation import Curve, Estimate, draws, estimate
-from fintel.models.queues import chance_read, check_judged
+from fintel.models.places import chance_read
+from fintel.models.queues import check_judged
 from fintel.models.subgroups import ATTRIBUTES, FOUR_FIFTHS, SMALL, Subgroup, subgroups
 
 Floats = npt.NDArray[np.float64]
