@@ -81,7 +81,7 @@ def measure(given: argparse.Namespace) -> dict[str, Any]:
 
 
 def drawn(rows: int, columns: int) -> tuple[Array, Array]:
-    """Rows and labels, float32 and float64: the same for the same numbers; in pieces, so that memory holds them once."""
+    """Rows and labels, float32 and float64: the same for the same numbers; in pieces, to hold them once."""
     x = np.empty((rows, columns), np.float32)
     label = np.empty(rows)
     for begin in range(0, rows, _DRAWN):
