@@ -36,7 +36,7 @@ def trained(seed, features, leaves, rounds, **more):
 )  # fmt: skip
 def test_contributions_are_those_of_lightgbm(seed, features, leaves, more):
     x, booster = trained(seed, features, leaves, 5, **more)
-    odd = np.array([np.nan, 0.0, -0.0, 1e-36, -1e-36, np.inf, -np.inf, 1e300])
+    odd = np.array([np.nan, 0.0, -0.0, 1e-36, -1e-36, -1e-35, -float(np.float32(1e-35)), np.inf, -np.inf, 1e300])
     asked = np.vstack([x[:300], np.random.default_rng(seed).choice(odd, (60, features))])
     found = contributions(forest(booster), asked)
     np.testing.assert_allclose(found, booster.predict(asked, pred_contrib=True, num_threads=1), atol=1e-9, rtol=0)
