@@ -75,7 +75,7 @@ def test_the_command_finds_what_was_planted_and_says_all_it_promises(root, tmp_p
         for seed in told["seeds"]:
             assert seed["f1"] > 0.7 and seed["ap"] > 0.7
             assert seed["f1"] <= seed["best_f1"]
-            assert seed["tail_ap"] is not None and seed["dense_ap"] > 10 * parts["test"]["base"]
+            assert seed["tail_ap"] is not None and seed["dense_ap"] > 4 * parts["test"]["base"]
         kinds = {t["typology"]: t for t in told["typologies"]}
         assert kinds["FAN-IN"]["payments"] == 8 * kinds["(none)"]["payments"]
         assert {q["pooling"] for q in told["queues"]} == {"max", "top_3", "noisy_or"}
