@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 import tempfile
+from bisect import bisect_left
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -53,7 +54,7 @@ class FeatureCard(_Frozen):
 
     def percentile(self, value: float) -> float:
         """Share of training rows below ``value``, in per cent."""
-        return 100.0 * float(np.searchsorted(self.quantiles, value, side="left")) / max(len(self.quantiles), 1)
+        return 100.0 * bisect_left(self.quantiles, value) / max(len(self.quantiles), 1)
 
     @property
     def median(self) -> float | None:

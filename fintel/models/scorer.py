@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import lightgbm
@@ -10,6 +11,8 @@ import numpy.typing as npt
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
+
+from fintel.models.margins import margins_of
 
 Floats = npt.NDArray[np.float64]
 #: Taken as they are; anything else becomes the first. Half the memory counts where rows are payments.
@@ -119,7 +122,10 @@ class BoostedScorer(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def decision_function(self, X: Any) -> Floats:
         """Margin of each row, natural log odds."""
-        return self._predict(X, raw_score=True)
+        check_is_fitted(self)
+        X = validate_data(self, X, dtype=_REALS, ensure_all_finite="allow-nan", reset=False)
+        many = margins_of(self.booster_, X, threads=self.threads or os.cpu_count() or 1)
+        return self._predict(X, raw_score=True) if many is None else many
 
     def predict_proba(self, X: Any) -> Floats:
         """(rows, 2): probabilities of both classes under the training weights."""

@@ -20,6 +20,7 @@ import numba
 import numpy as np
 import numpy.typing as npt
 
+from fintel.models.margins import NIL
 from fintel.models.trees import parsed
 
 Array = Any
@@ -30,9 +31,7 @@ _jit = numba.njit(nogil=True, cache=True)
 _TABLED = 14
 #: Rows that share their tables.
 _ROWS = 2_048
-_NONE, _ZERO = 0, 1
-#: What LightGBM calls zero.
-_NIL = 1e-35
+_ZERO = 1
 
 
 class Forest(NamedTuple):
@@ -159,8 +158,10 @@ def goes_left(value: float, threshold: float, decision: int) -> bool:
         if missing > _ZERO:
             return decision & 2 != 0
         value = 0.0
-    if missing == _ZERO and -_NIL <= value <= _NIL:
-        return decision & 2 != 0
+    if -NIL <= value <= NIL:
+        if missing == _ZERO:
+            return decision & 2 != 0
+        value = 0.0
     return value <= threshold
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import lightgbm
 import numpy as np
 import pytest
@@ -9,7 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fintel.errors import ModelError
-from fintel.models.explain import bits
+from fintel.features.catalog import BY_NAME, model_features
+from fintel.models.explain import bits, describe, reasons
+from fintel.models.saved import FeatureCard
 from fintel.models.scorer import BoostedScorer
 from fintel.models.treeshap import contributions, forest
 
@@ -32,7 +36,7 @@ def trained(seed, features, leaves, rounds, **more):
 )  # fmt: skip
 def test_contributions_are_those_of_lightgbm(seed, features, leaves, more):
     x, booster = trained(seed, features, leaves, 5, **more)
-    odd = np.array([np.nan, 0.0, -0.0, 1e-36, -1e-36, np.inf, -np.inf, 1e300])
+    odd = np.array([np.nan, 0.0, -0.0, 1e-36, -1e-36, -1e-35, -float(np.float32(1e-35)), np.inf, -np.inf, 1e300])
     asked = np.vstack([x[:300], np.random.default_rng(seed).choice(odd, (60, features))])
     found = contributions(forest(booster), asked)
     np.testing.assert_allclose(found, booster.predict(asked, pred_contrib=True, num_threads=1), atol=1e-9, rtol=0)
@@ -63,6 +67,37 @@ def test_a_scorers_bits_add_up_to_its_margin():
     scorer = BoostedScorer(rounds=20, threads=1).fit(x, y)
     parts, base = bits(scorer, x)
     np.testing.assert_allclose((parts.sum(axis=1) + base) * np.log(2), scorer.decision_function(x), atol=1e-9)
+
+
+def test_reasons_add_up_and_say_each_family_by_what_says_most():
+    rng = np.random.default_rng(6)
+    names = tuple(f.name for f in model_features(1_000))
+    quantiles = [tuple(np.sort(rng.integers(0, 50, 101)).astype(float)) for _ in names]
+    cards = tuple(FeatureCard(name=n, known=0.9, quantiles=q) for n, q in zip(names, quantiles, strict=True))
+    card = SimpleNamespace(features=cards, names=names, base_currency="USD")
+    x = np.round(rng.gamma(1, 20, (60, len(names))))
+    x[rng.random(x.shape) < 0.2] = np.nan
+    parts = rng.normal(size=x.shape) * (rng.random(x.shape) < 0.1)
+    accounts = [f"a{i // 2}" for i in range(len(x))]
+    told = reasons(card, accounts, x, parts)
+    at = 0
+    for account, values, of_row in zip(accounts, x, parts, strict=True):
+        families = dict.fromkeys(BY_NAME[n].family for n in names)
+        for family in families:
+            mine = [i for i, n in enumerate(names) if BY_NAME[n].family == family]
+            total = sum(of_row[i] for i in mine)
+            if not of_row[mine].any():
+                continue
+            row = told.row(at, named=True)
+            at += 1
+            said = sorted(mine, key=lambda i: -of_row[i] * np.sign(total))
+            texts = [describe(cards[i], values[i], "USD") for i in said[:2]]
+            both = len(said) > 1 and of_row[said[1]] / of_row[said[0]] >= 0.5
+            assert (row["account_id"], row["name"]) == (account, names[said[0]])
+            assert row["text"] == ("; ".join(texts) if both else texts[0])
+            assert row["bits"] == pytest.approx(total, abs=1e-12)
+    assert at == told.height
+    assert reasons(card, [], x[:0], parts[:0]).schema == told.schema
 
 
 def test_other_trees_are_refused():
