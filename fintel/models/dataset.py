@@ -48,7 +48,8 @@ class Sampling:
     moment of training. ``horizon_days``: how far a label looks ahead of its snapshot, beside back; 0 asks
     who has been suspicious, more asks who will be. ``families``: of features; None = all that there are.
     ``unreviewed_weight``: of a row that nobody has looked at, where at least ``AT_LEAST`` accounts were
-    looked at and cleared (else all rows weigh 1).
+    looked at and cleared (else all rows weigh 1). Below 1 where labels come from alerts alone: then most of what
+    nobody looked at is not known to be clean.
     """
 
     step_days: int = 30
@@ -57,7 +58,7 @@ class Sampling:
     known_by: datetime | None = None
     horizon_days: int = 0
     families: tuple[str, ...] | None = None
-    unreviewed_weight: float = 0.1
+    unreviewed_weight: float = 1.0
 
     def __post_init__(self) -> None:
         if self.step_days < 1 or self.horizon_days < 0 or not 0 < self.unreviewed_weight <= 1:
@@ -183,7 +184,7 @@ def _weights(tables: Tables, rows: pl.DataFrame, plan: Plan, sampling: Sampling)
     looked_at = reviewed(rows, cleared, plan.before_days).to_numpy()
     seen = rows.filter(pl.Series(looked_at))["account_id"].n_unique()
     weight = np.ones(rows.height, np.float32)
-    if seen < AT_LEAST:
+    if seen < AT_LEAST or sampling.unreviewed_weight == 1:
         return weight, ()
     weight[~looked_at & (rows["label"] == 0).fill_null(value=False).to_numpy()] = sampling.unreviewed_weight
     note = (
