@@ -61,7 +61,7 @@ CLAUSES = (
            "fintel rules test; fintel rules backtest; fintel rules transition"),
     Clause(NYDFS, "504.3(c), data sources", "Data sources are identified", "summary", ("data-sheet#feeds",), "feeds"),
     Clause(NYDFS, "504.3(c), integrity", "Data are complete and accurate from source to system, and so are their "
-           "extraction and loading", "summary", ("data-sheet#feeds",), "reconciled", "fintel feed list"),
+           "extraction and loading", "summary", ("data-sheet#feeds",), "reconciled", "fintel feed report"),
     Clause(NYDFS, "documentation", "Assumptions, parameters and thresholds are documented and easy to understand",
            "read", ("assumptions#assumptions", "data-sheet#features", "data-sheet#rules"), "features",
            "fintel rules explain"),

@@ -70,9 +70,7 @@ def _decided(material: Material) -> str:
 
 def _features(material: Material) -> str:
     card = material.model.card
-    return (
-        f"{len(card.features)} features, each in words, with the share of rows that know it."
-    )
+    return f"{len(card.features)} features, each in words, with the share of rows that know it."
 
 
 def _feeds(material: Material) -> str:
@@ -84,8 +82,8 @@ def _reconciled(material: Material) -> str:
     parts = sum(n for name, n in sums.items() if name != "rows_read")
     verdict = "ties" if parts == sums["rows_read"] else "DOES NOT TIE"
     return (
-        f"{sums['rows_read']:,} rows read = {sums['rows_accepted']:,} accepted + {sums['rows_duplicate']:,} duplicates + "
-        f"{sums['rows_rejected']:,} rejected + {sums['rows_skipped']:,} skipped: it {verdict}."
+        f"{sums['rows_read']:,} rows read = {sums['rows_accepted']:,} accepted + {sums['rows_duplicate']:,} duplicates "
+        f"+ {sums['rows_rejected']:,} rejected + {sums['rows_skipped']:,} skipped: it {verdict}."
     )
 
 

@@ -16,7 +16,8 @@ _LONGEST = 2_000
 _STYLE = (
     "body{font-family:sans-serif;max-width:62rem;margin:2rem auto;padding:0 1rem;line-height:1.45;color:#222}"
     "table{border-collapse:collapse;margin:.6rem 0 1.2rem;font-size:.9rem}td,th{border:1px solid #ccc;"
-    "padding:.25rem .5rem;text-align:left;vertical-align:top}th{background:#f2f4f7}h1{margin-top:3rem;border-bottom:2px solid #1f4e79}"
+    "padding:.25rem .5rem;text-align:left;vertical-align:top}th{background:#f2f4f7}"
+    "h1{margin-top:3rem;border-bottom:2px solid #1f4e79}"
     "nav li{margin:.1rem 0}"
 )
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
