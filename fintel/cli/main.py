@@ -11,6 +11,7 @@ from fintel.cli import (
     backtesting,
     bench,
     detection,
+    dossier,
     evaluating,
     explaining,
     feed,
@@ -68,6 +69,7 @@ reporting.register(app)
 modelling.register(app)
 scoring.register(app)
 governing.register(app)
+dossier.register(app)
 evaluating.register(app)
 app.add_typer(feed.app, name="feed")
 proving.register(rules.app)

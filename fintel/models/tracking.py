@@ -124,7 +124,7 @@ def follow(
             number = record(model, folder / model_id, lake=lake, uri=uri, alias="champion").version
         client.set_registered_model_alias(REGISTERED, "champion", number)
         client.set_model_version_tag(REGISTERED, number, "decision", head)
-        if client.get_registered_model(REGISTERED).aliases.get("challenger") == number:
+        if str(client.get_registered_model(REGISTERED).aliases.get("challenger")) == number:
             client.delete_registered_model_alias(REGISTERED, "challenger")
 
 
