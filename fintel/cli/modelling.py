@@ -159,6 +159,7 @@ def _tell(trained: Trained, folder: Path, chosen: bool, registered: Any, as_json
                 "champion": chosen,
                 "registered": registered and {"version": registered.version, "uri": registered.uri},
                 "evaluation": evaluation.model_dump(mode="json"),
+                "calibration": trained.model.card.model_dump(mode="json")["calibration"],
             }
         )
         return
@@ -174,6 +175,13 @@ def _tell(trained: Trained, folder: Path, chosen: bool, registered: Any, as_json
     print_table(title, columns, rows, right=("budget",))
     for name, gain in evaluation.gains.items():
         tell(f"{name} less rules, average precision: {gain}")
+    for name, card in (trained.model.card.calibration or {}).items():
+        judged = card.reliability
+        tell(
+            f"probability of {name} ({card.calibration.method}): Brier {judged.brier:.4f} (base rate alone "
+            f"{judged.brier_of_base_rate:.4f}), calibration error {judged.error:.4f}, in the top 5 % "
+            f"{judged.error_top:.4f} (by chance {judged.chance_top:.4f})"
+        )
     for note in evaluation.notes:
         tell(f"note: {note}")
     role = "champion: detection uses it" if chosen else "challenger: --champion makes detection use it"
@@ -187,11 +195,18 @@ def score(
     model: Annotated[str, typer.Option("--model", help="A model's id, or 'champion'.")] = CHAMPION,
     budget: Annotated[int, typer.Option("--budget", "-n", min=1, help="Accounts to show.")] = 20,
     as_of: AsOf = None,
+    base_rate: Annotated[
+        float | None,
+        typer.Option("--base-rate", min=0, max=1, help="Share of suspicious accounts, if it moved since training."),
+    ] = None,
     config: ConfigFile = None,
     lake: LakeFolder = None,
     as_json: AsJson = False,
 ) -> None:
     """Accounts in the order of a model alone, with what speaks for and against each.
+
+    The order is that of the bits. The probability beside them is calibrated on held-out accounts;
+    --base-rate shifts it where suspicion has become rarer or more frequent since.
 
     [bold]fintel detect[/] joins the champion's contributions to the rules' reasons.
 
@@ -207,13 +222,18 @@ def score(
         with Lake.open(settings.lake) as store, progress() as show:
             show("scoring", 0, 0)
             at = moment(as_of) or last_moment(store)
-            part = contributions(canonical_tables(store), chosen, at, top=budget, threads=settings.threads)
+            part = contributions(
+                canonical_tables(store), chosen, at, top=budget, threads=settings.threads, base_rate=base_rate
+            )
         rows = _ordered(part).head(budget)
         if as_json:
             print_json({"model_id": chosen.model_id, "as_of": at, "accounts": rows.to_dicts()})
         else:
             title = f"model {chosen.model_id} as of {at:%Y-%m-%d %H:%M} (log2 odds)"
-            print_table(title, rows.columns, rows.iter_rows(), right=("bits",))
+            shown = rows if rows["probability"].count() else rows.drop("probability")
+            print_table(title, shown.columns, shown.iter_rows(), right=("bits", "probability"))
+            if shown.width < rows.width:
+                say("the model was made before there were calibrated probabilities: fintel train makes one with them")
 
 
 def _ordered(part: Learned) -> pl.DataFrame:
@@ -226,6 +246,8 @@ def _ordered(part: Learned) -> pl.DataFrame:
             bits=part.base + pl.col("bits").sum(),
             why=pl.col("text").filter(pl.col("bits") > 0).head(_REASONS_SHOWN).str.join("; "),
         )
+        .join(part.probabilities, on="account_id", how="left", maintain_order="left")
+        .select("account_id", "bits", "probability", "why")
         .sort("bits", "account_id", descending=[True, False])
     )
 

@@ -22,6 +22,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from fintel.errors import ModelError
 from fintel.features.catalog import BY_NAME
+from fintel.models.calibration import CalibrationCard
 from fintel.models.evaluation import Evaluation
 from fintel.models.scorer import BoostedScorer
 from fintel.models.trees import MOST_BYTES, checked
@@ -30,6 +31,8 @@ FORMAT = "fintel-model/1"
 CARD_FILE, TREES_FILE = "card.json", "trees.txt"
 #: Quantiles of a feature in training, 0 to 100 %.
 QUANTILES = 101
+#: Sections of a card that models made by earlier versions do not have.
+_LATER = ("calibration",)
 _CARD_BYTES = 8_000_000
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9_]{1,60}$")]
@@ -86,7 +89,11 @@ class FusionCard(_Frozen):
 
 
 class Card(_Frozen):
-    """All of a model but its trees."""
+    """All of a model but its trees.
+
+    ``calibration``: of the model's bits (``model``) and of the fused score (``both``); models made before
+    there was any have none.
+    """
 
     format: Literal["fintel-model/1"] = "fintel-model/1"
     model_id: Digest
@@ -97,6 +104,7 @@ class Card(_Frozen):
     training: TrainingCard
     fusion: FusionCard
     evaluation: Evaluation
+    calibration: dict[Literal["model", "both"], CalibrationCard] | None = None
     fingerprints: dict[Name, Word]
     versions: dict[Name, Word]
 
@@ -129,7 +137,10 @@ def identify(card: Card, trees: str) -> Card:
 
 
 def _json(card: Card) -> str:
-    return json.dumps(card.model_dump(mode="json"), indent=1, sort_keys=True, ensure_ascii=True) + "\n"
+    body = card.model_dump(mode="json")
+    # A section that came later is left out where it is empty, so that older models keep their ids.
+    kept = {key: value for key, value in body.items() if key not in _LATER or value is not None}
+    return json.dumps(kept, indent=1, sort_keys=True, ensure_ascii=True) + "\n"
 
 
 def save(model: Model, folder: Path) -> Path:

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from importlib.metadata import version
-from typing import Any
+from typing import Any, Literal
 
 import lightgbm
 import numpy as np
@@ -20,6 +20,7 @@ from fintel.config import Settings
 from fintel.errors import ModelError
 from fintel.features.catalog import BY_NAME, reference
 from fintel.features.windows import account_features
+from fintel.models.calibration import CalibrationCard, calibration_card
 from fintel.models.dataset import AT_LEAST, Examples, Sampling, Tables, build, own_accounts
 from fintel.models.evaluation import Evaluation, average_precision, evaluate
 from fintel.models.explain import REASONS, bits, reasons
@@ -138,6 +139,7 @@ def train(
         ),
         fusion=_fusion_card(judged),
         evaluation=evaluation,
+        calibration=_calibrations(judged),
         fingerprints={**(fingerprints or {}), "rows": _digest(examples), "catalogue": _text_digest(reference())},
         versions={
             "fintel": version("fintel"),
@@ -168,6 +170,7 @@ def score(
     accounts: Sequence[str] | pl.Series = (),
     top: int = 1_000,
     threads: int = 0,
+    base_rate: float | None = None,
 ) -> Learned:
     """The model's part of a ranking.
 
@@ -177,6 +180,7 @@ def score(
     Parameters
     ----------
     as_of: the last instant seen, as of a run.
+    base_rate: share of suspicious accounts, if it is another one than where the model was judged.
 
     Returns
     -------
@@ -184,7 +188,7 @@ def score(
     ``base`` + contributions are its calibrated log2 odds without rules.
     """
     features = account_features(tables, as_of + _TICK, accounts=own_accounts(tables), threads=threads)
-    fusion = model.card.fusion
+    fusion, calibrated = model.card.fusion, model.card.calibration or {}
     if features.is_empty():
         return Learned(fusion.base, pl.DataFrame(schema=REASONS), fusion.rule_weight)
     x = features.select(model.card.names).to_numpy()
@@ -197,7 +201,22 @@ def score(
     contributions, base = bits(model.scorer, chosen)
     ids = features["account_id"].filter(pl.Series(wanted)).to_list()
     found = reasons(model.card, ids, chosen, contributions * fusion.model_weight)
-    return Learned(fusion.base + fusion.model_weight * base, found, fusion.rule_weight)
+    return Learned(
+        fusion.base + fusion.model_weight * base,
+        found,
+        fusion.rule_weight,
+        probabilities=_probabilities(order.filter(pl.Series(wanted)), calibrated.get("model"), base_rate),
+        calibration=calibrated["both"].calibration if "both" in calibrated else None,
+        base_rate=base_rate,
+    )
+
+
+def _probabilities(margins: pl.DataFrame, card: CalibrationCard | None, base_rate: float | None) -> pl.DataFrame:
+    """``account_id, probability`` by the model alone; null where its card has no calibration."""
+    if card is None:
+        return margins.select("account_id", probability=pl.lit(None, dtype=pl.Float64))
+    p = card.calibration.probability(margins["margin"].to_numpy() / math.log(2), base_rate=base_rate)
+    return margins.select("account_id", probability=pl.Series(p, dtype=pl.Float64))
 
 
 def _choose_rounds(examples: Examples, parameters: Mapping[str, Any]) -> tuple[int, str]:
@@ -300,6 +319,13 @@ def _fusion_card(judged: pl.DataFrame) -> FusionCard:
     known = "rules" in judged.columns
     method = _METHOD if known else f"{_METHOD}; no rule scores were given, rules count in full"
     return FusionCard(base=base, model_weight=model, rule_weight=rules, fitted_on=judged.height, method=method)
+
+
+def _calibrations(judged: pl.DataFrame) -> dict[Literal["model", "both"], CalibrationCard]:
+    """Of bits that no model had seen the account's group for, at the judging moments."""
+    label, fold = judged["label"].cast(pl.Float64).to_numpy(), judged["fold"].to_numpy()
+    kinds: tuple[Literal["model", "both"], ...] = ("model", "both")
+    return {k: calibration_card(judged[k].to_numpy(), label, fold) for k in kinds if k in judged.columns}
 
 
 def _features(examples: Examples) -> tuple[FeatureCard, ...]:
