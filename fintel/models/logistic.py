@@ -57,7 +57,7 @@ class LogisticScorer(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         X, target, weight = checked_training(self, X, y, sample_weight, self.positive_weight)
         weight = np.where(target == 1, self.positive_weight, 1.0) * weight
         seen = weight > 0
-        self.median_, self.scale_ = _centre(X[seen], weight[seen])
+        self.median_, self.scale_ = centre(X[seen], weight[seen])
         self.unknown_ = np.flatnonzero(np.isnan(X[seen]).any(axis=0))
         terms = self._terms(X)
         self.means_ = (weight[:, None] * terms).sum(axis=0) / weight.sum()
@@ -109,7 +109,7 @@ class LogisticScorer(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return tags
 
 
-def _centre(X: Floats, weight: Floats) -> tuple[Floats, Floats]:
+def centre(X: Floats, weight: Floats) -> tuple[Floats, Floats]:
     """Median and quartile range of each column; where most values are equal, the mean distance from them."""
     median, scale = np.zeros(X.shape[1]), np.ones(X.shape[1])
     for column in range(X.shape[1]):
