@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import itertools
 import math
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from models_cases import population
 from sklearn.utils.estimator_checks import parametrize_with_checks
 from threadpoolctl import threadpool_limits
 
+from fintel.config import Settings
 from fintel.errors import ModelError
+from fintel.features.catalog import BY_NAME, FEATURES
 from fintel.models.histogram import HistogramScorer
 from fintel.models.logistic import LogisticScorer
 from fintel.models.scorer import BoostedScorer
+from fintel.models.training import train
 
 LEAF = {"check_sample_weight_equivalence_on_dense_data": "a leaf's least number of rows counts rows, not weights"}
 SCORERS = [LogisticScorer(), HistogramScorer(rounds=30), BoostedScorer(rounds=30)]
@@ -164,3 +170,34 @@ def test_categories_text_and_wrong_settings_are_refused() -> None:
             scorer.fit(x, y)
     with pytest.raises(ValueError, match="greater than 0"):
         LogisticScorer(l2=0.0).fit(x, y)
+
+
+def test_signs_of_features_are_published_and_reach_the_model(root: Path) -> None:
+    published = yaml.safe_load((root / "rules/indicators.yaml").read_text())["indicators"]
+    signed = [f for f in FEATURES if f.sign]
+    assert {"senders_30d", "passed_on_share_90d", "cash_in_count_7d", "sender_countries_90d"} <= {
+        f.name for f in signed
+    }
+    assert "recipients_30d" not in {f.name for f in signed}
+    for feature in FEATURES:
+        assert bool(feature.sign) == bool(feature.basis), feature.name
+        assert set(feature.basis) <= set(published), feature.name
+
+
+def test_a_trained_model_never_falls_where_a_signed_feature_rises() -> None:
+    model = train(population(accounts=300, schemes=40), settings=Settings(threads=1, seed=3)).model
+    names = model.card.names
+    rng = np.random.default_rng(0)
+    quantiles = [f.quantiles for f in model.card.features]
+    x = np.array([[rng.choice(q) for q in quantiles] for _ in range(400)])
+    before = model.scorer.decision_function(x)
+    signed = [i for i, name in enumerate(names) if BY_NAME[name].sign]
+    assert len(signed) >= 4
+    moved = 0.0
+    for i in signed:
+        more = x.copy()
+        more[:, i] += rng.gamma(1.0, 1.0, 400) * (1 + x[:, i])
+        change = model.scorer.decision_function(more) - before
+        assert change.min() >= -1e-12, names[i]
+        moved = max(moved, change.max())
+    assert moved > 0.1
