@@ -100,8 +100,18 @@ def rank(
     reasons = reasons.sort(
         "account_id", pl.col("bits").abs(), "origin", "name", descending=[False, True, False, False]
     ).with_columns(reason=(pl.int_range(pl.len()).over("account_id") + 1).cast(pl.Int64), run_id=pl.lit(run_id))
-    alerts = _alerts(reasons, episodes, accounts, base, run_id)
+    alerts = _with_probability(_alerts(reasons, episodes, accounts, base, run_id), reasons, learned)
     return Ranking(alerts, fit(reasons, REASONS))
+
+
+def _with_probability(alerts: pl.DataFrame, reasons: pl.DataFrame, learned: Learned | None) -> pl.DataFrame:
+    """Alerts with the calibrated probability of what a model scored; ranks stay by score, for steps tie."""
+    if learned is None or learned.calibration is None:
+        return alerts
+    p = learned.calibration.probability(alerts["score"].to_numpy(), base_rate=learned.base_rate)
+    scored = reasons.filter(pl.col("origin") == "model")["account_id"].unique()
+    known = pl.when(pl.col("account_id").is_in(scored.implode())).then(pl.Series(p, dtype=pl.Float64))
+    return fit(alerts.with_columns(probability=known), ALERTS)
 
 
 def _exact(bits: pl.Expr) -> pl.Expr:

@@ -28,10 +28,11 @@ from fintel.models.account_rows import Rules, account_rows
 from fintel.models.comparison import Comparison, Way, compare, lacking_attributes
 from fintel.models.dataset import AT_LEAST, Examples, Sampling, build, own_accounts
 from fintel.models.drift import Drift, measure_drift
+from fintel.models.fusion import crossed
 from fintel.models.saved import Model
 from fintel.models.scorer import BoostedScorer
 from fintel.models.subgroups import attributes
-from fintel.models.training import crossed, held_out
+from fintel.models.training import held_out
 from fintel.rules.model import Library
 from fintel.rules.runner import Progress
 

@@ -93,10 +93,12 @@ def _show_queue(shown: pl.DataFrame) -> None:
         say("no account has a reason; fintel detect shows how each rule fared and which fields are missing")
         return
     columns = ["rank", "account_id", "score", "typologies", "summary"]
+    if shown["probability"].count():
+        columns.insert(3, "probability")
     if shown["suppressed"].null_count() < shown.height:
         columns.append("suppressed")
     title = f"ranked accounts (score in bits: 0 is even odds, everybody starts at {shown['prior'][0]:.2f})"
-    print_table(title, columns, shown.select(columns).iter_rows(), right=("rank", "score"))
+    print_table(title, columns, shown.select(columns).iter_rows(), right=("rank", "score", "probability"))
 
 
 def _say_decisions(alerts: pl.DataFrame, settings: Settings, budget: int | None) -> None:
@@ -228,6 +230,8 @@ def explain(
         if as_json:
             return
         tell(f"rank {alert['rank']}: {alert['account_id']}")
+        if alert["probability"] is not None:
+            tell(f"calibrated probability of suspicion: {alert['probability']:.1%}")
         if alert["suppressed"]:
             tell(f"left out of the queue: {alert['suppressed']}")
         text = waterfall_text(alert["prior"], reasons, alert["score"], width=max(60, min(out().width, 110)))

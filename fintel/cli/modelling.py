@@ -256,6 +256,7 @@ def _tell(trained: Trained, folder: Path, chosen: bool, registered: Any, as_json
                 "champion": chosen,
                 "registered": registered and {"version": registered.version, "uri": registered.uri},
                 "evaluation": evaluation.model_dump(mode="json"),
+                "calibration": trained.model.card.model_dump(mode="json")["calibration"],
             }
         )
         return
@@ -271,6 +272,13 @@ def _tell(trained: Trained, folder: Path, chosen: bool, registered: Any, as_json
     print_table(title, columns, rows, right=("budget",))
     for name, gain in evaluation.gains.items():
         tell(f"{name} less rules, average precision: {gain}")
+    for name, card in (trained.model.card.calibration or {}).items():
+        judged = card.reliability
+        tell(
+            f"probability of {name} ({card.calibration.method}): Brier {judged.brier:.4f} (base rate alone "
+            f"{judged.brier_of_base_rate:.4f}), calibration error {judged.error:.4f}, in the top 5 % "
+            f"{judged.error_top:.4f} (by chance {judged.chance_top:.4f})"
+        )
     for note in evaluation.notes:
         tell(f"note: {note}")
     role = "champion: detection uses it" if chosen else "challenger: fintel compare, then fintel promote"

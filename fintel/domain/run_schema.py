@@ -110,6 +110,7 @@ ALERTS = Table(
         _c("last_at", Type.TIMESTAMP, "End of the latest episode"),
         _c("summary", Type.STRING, "The strongest reason, in words", required=True),
         _c("suppressed", Type.STRING, "Why it is left out of the queue, by whom and until when; empty if it is not"),
+        _c("probability", Type.FLOAT, "Calibrated probability of suspicion; empty without a model, or where it did not score", unit="share"),
     ),
 )
 

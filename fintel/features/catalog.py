@@ -7,8 +7,8 @@ was never recorded is NaN, not 0. No identifier, no absolute time, no label and 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 
 from fintel.features.catalog_network import LINES as NETWORK_LINES
 from fintel.features.recipes import (
@@ -47,8 +47,9 @@ class Feature:
     """A catalogue line.
 
     ``words`` say the value in a reason (``{value}`` is the value). ``needs`` are entry columns without
-    which it is unknown. ``sign``: +1 if more can only speak for suspicion, -1 if less can, else None. ``days``: how far
-    back it looks. ``model``: False keeps it out of models.
+    which it is unknown. ``sign``: +1 if more never speaks against suspicion (boosted models keep to it),
+    -1 if less, None where nobody says; ``basis``: the published indicators that say so (ids of
+    ``indicators.yaml``). ``days``: how far back it looks. ``model``: False keeps it out of models.
     """
 
     name: str
@@ -59,13 +60,17 @@ class Feature:
     recipe: Recipe
     needs: tuple[str, ...] = ()
     sign: int | None = None
+    basis: tuple[str, ...] = ()
     days: int = 0
     model: bool = True
 
 
 @dataclass(frozen=True, slots=True)
 class _Line:
-    """A family of features over windows (``days``) and, where ``{side}`` and the like occur, both sides."""
+    """A family of features over windows (``days``) and, where ``{side}`` and the like occur, both sides.
+
+    ``rising``: indicators by which more of it is more suspicious, by side (``""`` where there are none).
+    """
 
     name: str
     days: tuple[int, ...]
@@ -75,7 +80,7 @@ class _Line:
     words: str
     recipe: Callable[[str, int], Recipe]
     needs: tuple[str, ...] = ()
-    sign: int | None = None
+    rising: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 def count(mask: str, days: int) -> Measure:
@@ -107,7 +112,8 @@ _LINES = (
     _Line("{side}_sum", _ALL, "base", "volume", "Sum of {entries}", "{entries} of {value}",
           lambda s, d: Direct(money("sum", f"{s}_valued", d), f"{s}_valued", s), _BASE),
     _Line("{others}", _ALL, "count", "counterparties", "Different {others}", "{value} different {others}",
-          lambda s, d: Direct(distinct("counterparty_id", s, d)), _OTHER),
+          lambda s, d: Direct(distinct("counterparty_id", s, d)), _OTHER,
+          {"in": ("FINTRAC-CHAM-06", "FINTRAC-PROTECT-40")}),
     _Line("new_{other}_share", _LONG, "share", "counterparties",
           "Share of {entries} with {others} not met in the 90 days before", "{value} of {entries} with new {others}",
           lambda s, d: Quotient(count(f"{s}_new", d), count(f"{s}_known", d)), _OTHER),
@@ -121,7 +127,8 @@ _LINES = (
           "Share of {entries} whose {others} are persons", "{value} of {entries} with persons",
           lambda s, d: Quotient(count(f"{s}_person", d), count(f"{s}_kind", d)), ("counterparty_kind",)),
     _Line("cash_{side}_count", _MOST, "count", "cash", "Cash {entries}", "{value} cash {entries}",
-          lambda s, d: Direct(count(f"{s}_cash", d), f"{s}_paid", s), ("instrument",)),
+          lambda s, d: Direct(count(f"{s}_cash", d), f"{s}_paid", s), ("instrument",),
+          {"in": ("FINTRAC-PROTECT-39", "FINCEN-FUNNEL-01")}),
     _Line("cash_{side}_share", _LONG, "share", "cash",
           "Share of {entries} in cash, where the instrument is known", "{value} of {entries} in cash",
           lambda s, d: Quotient(count(f"{s}_cash", d), count(f"{s}_paid", d)), ("instrument",)),
@@ -144,7 +151,8 @@ _LINES = (
     _Line("passed_on_share", _LONG, "share", "flow",
           "Share of the value of credits that leaves within 48 hours, oldest money first",
           "{value} of the money received leaves within 48 hours",
-          lambda s, d: Quotient(Measure("sum", "taken", "out", d), money("sum", "in_valued", d), 1.0), _BASE, 1),
+          lambda s, d: Quotient(Measure("sum", "taken", "out", d), money("sum", "in_valued", d), 1.0), _BASE,
+          {"": ("FINTRAC-CHAM-08", "FINTRAC-PROTECT-41")}),
     _Line("passed_on_hours", _QUARTER, "hours", "flow",
           "Hours that passed-on money lay in the account, weighted by value",
           "money passed on after {value} on average",
@@ -166,7 +174,8 @@ _LINES = (
           ("counterparty_country", "account_country")),
     _Line("{other}_countries", _QUARTER, "count", "places",
           "Different countries of {others}", "{others} in {value} countries",
-          lambda s, d: Direct(distinct("counterparty_country", s, d), f"{s}_country", s), ("counterparty_country",)),
+          lambda s, d: Direct(distinct("counterparty_country", s, d), f"{s}_country", s), ("counterparty_country",),
+          {"in": ("FINTRAC-CHAM-06",)}),
     _Line("{other}_banks", _QUARTER, "count", "places", "Different banks of {others}", "{others} at {value} banks",
           lambda s, d: Direct(distinct("counterparty_agent", s, d), f"{s}_agent", s), ("counterparty_agent",)),
     _Line("cities", _LONG, "count", "places", "Different cities of payment", "payments in {value} cities",
@@ -218,7 +227,8 @@ def _expand(line: _Line) -> Iterator[Feature]:
                 words=line.words.format(value="{value}", **words) + f" in {days} days",
                 recipe=recipe,
                 needs=line.needs,
-                sign=line.sign,
+                sign=1 if side in line.rising else None,
+                basis=line.rising.get(side, ()),
                 days=days + (30 if isinstance(recipe, Growth) else 0),
             )
 
@@ -226,7 +236,10 @@ def _expand(line: _Line) -> Iterator[Feature]:
 WINDOW_FEATURES: tuple[Feature, ...] = (*(f for line in _LINES for f in _expand(line)), *_SINGLE)
 FEATURES: tuple[Feature, ...] = (
     *WINDOW_FEATURES,
-    *(Feature(n.name, n.unit, n.family, n.doc, n.words, n.recipe, n.needs, n.sign, n.days) for n in NETWORK_LINES),
+    *(
+        Feature(n.name, n.unit, n.family, n.doc, n.words, n.recipe, n.needs, sign=n.sign, days=n.days)
+        for n in NETWORK_LINES
+    ),
 )
 BY_NAME: dict[str, Feature] = {f.name: f for f in FEATURES}
 
@@ -239,7 +252,11 @@ def model_features(history_days: float) -> tuple[Feature, ...]:
     return tuple(f for f in FEATURES if f.model and f.days <= history_days)
 
 
-_SIGNS = {1: "+", 0: "–", -1: "-"}
+def _signed(feature: Feature) -> str:
+    if not feature.sign:
+        return "–"
+    sign = "+" if feature.sign > 0 else "-"
+    return f"{sign} ({', '.join(feature.basis)})" if feature.basis else sign
 
 
 def reference() -> str:
@@ -250,12 +267,14 @@ def reference() -> str:
         "Made from `fintel/features/catalog.py`. Every feature is as of a moment and sees entries strictly before",
         "it: a window of *n* days is [moment - n days, moment). What was never recorded is unknown (empty), not 0.",
         "Units: *base* is the base currency, *share* is 0 to 1, *flag* is 0 or 1.",
+        "A *sign* of + says that more of it never lowers a boosted model's score, because the published indicators",
+        "beside it call more of it suspicious (`rules/indicators.yaml`). Where none does, a model finds out itself.",
     ]
     for family, what in FAMILIES.items():
         lines += ["", f"## {family}: {what}", ""]
         lines += ["| name | unit | what | needs | sign | in models |", "|---|---|---|---|---|---|"]
         lines += [
-            f"| `{f.name}` | {f.unit} | {f.doc} | {', '.join(f.needs) or '–'} | {_SIGNS[f.sign or 0]} | "
+            f"| `{f.name}` | {f.unit} | {f.doc} | {', '.join(f.needs) or '–'} | {_signed(f)} | "
             f"{'yes' if f.model else 'no'} |"
             for f in FEATURES
             if f.family == family

@@ -23,6 +23,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from fintel.errors import ModelError
 from fintel.features.catalog import BY_NAME
+from fintel.models.calibration import CalibrationCard
 from fintel.models.evaluation import Evaluation
 from fintel.models.leakage_card import LeakageCard
 from fintel.models.scorer import BoostedScorer
@@ -32,6 +33,8 @@ FORMAT = "fintel-model/1"
 CARD_FILE, TREES_FILE = "card.json", "trees.txt"
 #: Quantiles of a feature in training, 0 to 100 %.
 QUANTILES = 101
+#: Sections of a card that models made by earlier versions do not have.
+_LATER = ("calibration",)
 _CARD_BYTES = 8_000_000
 #: The files of a model, and how large each may be, in bytes.
 FILES = {CARD_FILE: _CARD_BYTES, TREES_FILE: MOST_BYTES}
@@ -95,7 +98,11 @@ class FusionCard(_Frozen):
 
 
 class Card(_Frozen):
-    """All of a model but its trees."""
+    """All of a model but its trees.
+
+    ``calibration``: of the model's bits (``model``) and of the fused score (``both``); models made before
+    there was any have none.
+    """
 
     format: Literal["fintel-model/1"] = "fintel-model/1"
     model_id: Digest
@@ -107,6 +114,7 @@ class Card(_Frozen):
     leakage: LeakageCard | None = None
     fusion: FusionCard
     evaluation: Evaluation
+    calibration: dict[Literal["model", "both"], CalibrationCard] | None = None
     fingerprints: dict[Name, Word]
     versions: dict[Name, Word]
 
@@ -139,7 +147,10 @@ def identify(card: Card, trees: str) -> Card:
 
 
 def _json(card: Card) -> str:
-    return json.dumps(card.model_dump(mode="json"), indent=1, sort_keys=True, ensure_ascii=True) + "\n"
+    body = card.model_dump(mode="json")
+    # A section that came later is left out where it is empty, so that older models keep their ids.
+    kept = {key: value for key, value in body.items() if key not in _LATER or value is not None}
+    return json.dumps(kept, indent=1, sort_keys=True, ensure_ascii=True) + "\n"
 
 
 def save(model: Model, folder: Path) -> Path:

@@ -7,14 +7,11 @@ from typing import Any
 
 import lightgbm
 import numpy as np
-import numpy.typing as npt
 from sklearn.base import BaseEstimator, ClassifierMixin
-from sklearn.utils.multiclass import check_classification_targets, type_of_target
-from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
+from fintel.models.conventions import Floats, checked_input, checked_training
 from fintel.models.margins import margins_of
 
-Floats = npt.NDArray[np.float64]
 #: Taken as they are; anything else becomes the first. Half the memory counts where rows are payments.
 _REALS = (np.float64, np.float32)
 
@@ -79,21 +76,10 @@ class BoostedScorer(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def prepare(self, X: Any, y: Any, sample_weight: Any = None) -> BoostedScorer:
         """``fit`` without trees yet: for callers that ``grow`` them while they watch."""
-        X, y = validate_data(self, X, y, dtype=_REALS, ensure_all_finite="allow-nan", ensure_min_samples=2)
-        check_classification_targets(y)
-        self.classes_ = np.unique(y)
-        if type_of_target(y) == "multiclass" or self.classes_.size > 2:
-            raise ValueError("Only binary classification is supported. The type of the target is multiclass.")
-        if self.classes_.size < 2:
-            raise ValueError("This scorer needs samples of 2 classes; the data contains only one class")
-        if not 1 <= self.positive_weight <= 10:
-            raise ValueError("positive_weight is 1 to 10")
-        target = (y == self.classes_[1]).astype(np.float64)
-        weight = None if sample_weight is None else _check_sample_weight(sample_weight, X, ensure_non_negative=True)
-        if weight is not None and not weight.any():
-            raise ValueError("Sample weights must contain at least one non-zero number.")
+        X, target, weight = checked_training(self, X, y, sample_weight, self.positive_weight, dtypes=_REALS)
+        given = None if sample_weight is None else weight
         settings = self._settings()
-        self.booster_ = lightgbm.Booster(settings, lightgbm.Dataset(X, target, weight=weight, params=settings))
+        self.booster_ = lightgbm.Booster(settings, lightgbm.Dataset(X, target, weight=given, params=settings))
         return self
 
     def grow(self, rounds: int) -> BoostedScorer:
@@ -122,8 +108,7 @@ class BoostedScorer(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def decision_function(self, X: Any) -> Floats:
         """Margin of each row, natural log odds."""
-        check_is_fitted(self)
-        X = validate_data(self, X, dtype=_REALS, ensure_all_finite="allow-nan", reset=False)
+        X = checked_input(self, X, dtypes=_REALS)
         many = margins_of(self.booster_, X, threads=self.threads or os.cpu_count() or 1)
         return self._predict(X, raw_score=True) if many is None else many
 
@@ -145,8 +130,7 @@ class BoostedScorer(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return self._predict(X, pred_contrib=True)
 
     def _predict(self, X: Any, **how: Any) -> Floats:
-        check_is_fitted(self)
-        X = validate_data(self, X, dtype=_REALS, ensure_all_finite="allow-nan", reset=False)
+        X = checked_input(self, X, dtypes=_REALS)
         return np.asarray(self.booster_.predict(X, num_threads=self.threads, **how), np.float64)
 
     def __sklearn_tags__(self) -> Any:

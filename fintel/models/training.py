@@ -8,28 +8,28 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from importlib.metadata import version
-from typing import Any
+from typing import Any, Literal
 
 import lightgbm
 import numpy as np
 import numpy.typing as npt
 import polars as pl
-from scipy.optimize import minimize
 
 from fintel.config import Settings
 from fintel.errors import ModelError
 from fintel.features.catalog import BY_NAME, reference
 from fintel.models.account_rows import Rules, account_rows
+from fintel.models.calibration import CalibrationCard, calibration_card
 from fintel.models.dataset import AT_LEAST, Examples, Sampling, Tables, build, own_accounts
 from fintel.models.evaluation import Evaluation, average_precision, evaluate
 from fintel.models.explain import REASONS, bits, reasons
+from fintel.models.fusion import crossed, fusion_card
 from fintel.models.leakage import Recompute, Waivers, audit
 from fintel.models.learned import Learned
 from fintel.models.saved import (
     QUANTILES,
     Card,
     FeatureCard,
-    FusionCard,
     Model,
     TrainingCard,
     identify,
@@ -44,10 +44,6 @@ GraphScores = Callable[[datetime, datetime], pl.DataFrame]
 CHECKPOINTS = (25, 50, 75, 100, 150, 200, 300)
 _DEFAULT_ROUNDS = 150
 _TICK = timedelta(microseconds=1)
-#: Pull of the fusion's weights towards 1, in nats a squared unit: a guard where positives are few.
-_PULL = 1.0
-_PARTS = ("model", "rules", "graph")
-_METHOD = "non-negative logistic regression on held-out margins, weights pulled towards 1"
 _TUNABLE = ("leaves", "learning_rate", "min_rows", "columns", "l2", "positive_weight")
 
 
@@ -165,8 +161,9 @@ def train(
             score_quantiles=_score_quantiles(examples, final),
         ),
         leakage=leakage,
-        fusion=_fusion_card(judged),
+        fusion=fusion_card(judged),
         evaluation=evaluation,
+        calibration=_calibrations(judged),
         fingerprints={**(fingerprints or {}), "rows": _digest(examples), "catalogue": _text_digest(reference())},
         versions={
             "fintel": version("fintel"),
@@ -218,6 +215,7 @@ def score(
     top: int = 1_000,
     threads: int = 0,
     rules: Rules | None = None,
+    base_rate: float | None = None,
 ) -> Learned:
     """The model's part of a ranking.
 
@@ -228,6 +226,7 @@ def score(
     ----------
     as_of: the last instant seen, as of a run.
     rules: where features of rules come from, for a model that has any.
+    base_rate: share of suspicious accounts, if it is another one than where the model was judged.
 
     Returns
     -------
@@ -235,7 +234,7 @@ def score(
     ``base`` + contributions are its calibrated log2 odds without rules.
     """
     features = _rows_of(tables, model, as_of, rules, threads)
-    fusion = model.card.fusion
+    fusion, calibrated = model.card.fusion, model.card.calibration or {}
     if features.is_empty():
         return Learned(fusion.base, pl.DataFrame(schema=REASONS), fusion.rule_weight, fusion.graph_weight)
     x = features.select(model.card.names).to_numpy()
@@ -248,13 +247,29 @@ def score(
     contributions, base = bits(model.scorer, chosen)
     ids = features["account_id"].filter(pl.Series(wanted)).to_list()
     found = reasons(model.card, ids, chosen, contributions * fusion.model_weight)
-    return Learned(fusion.base + fusion.model_weight * base, found, fusion.rule_weight, fusion.graph_weight)
+    return Learned(
+        fusion.base + fusion.model_weight * base,
+        found,
+        fusion.rule_weight,
+        fusion.graph_weight,
+        probabilities=_probabilities(order.filter(pl.Series(wanted)), calibrated.get("model"), base_rate),
+        calibration=calibrated["both"].calibration if "both" in calibrated else None,
+        base_rate=base_rate,
+    )
 
 
 def _rows_of(tables: Tables, model: Model, as_of: datetime, rules: Rules | None, threads: int) -> pl.DataFrame:
     """The model's features, and no others, of own accounts."""
     own = own_accounts(tables)
     return account_rows(tables, [as_of + _TICK], model.card.names, accounts=own, rules=rules, threads=threads)
+
+
+def _probabilities(margins: pl.DataFrame, card: CalibrationCard | None, base_rate: float | None) -> pl.DataFrame:
+    """``account_id, probability`` by the model alone; null where its card has no calibration."""
+    if card is None:
+        return margins.select("account_id", probability=pl.lit(None, dtype=pl.Float64))
+    p = card.calibration.probability(margins["margin"].to_numpy() / math.log(2), base_rate=base_rate)
+    return margins.select("account_id", probability=pl.Series(p, dtype=pl.Float64))
 
 
 def _choose_rounds(examples: Examples, parameters: Mapping[str, Any]) -> tuple[int, str]:
@@ -319,53 +334,11 @@ def held_out(examples: Examples, parameters: Mapping[str, Any]) -> pl.DataFrame:
     )
 
 
-def crossed(judged: pl.DataFrame) -> Floats:
-    """All parts together (bits, one a row), weights fitted without the account's fold."""
-    fold = judged["fold"].to_numpy()
-    out = np.zeros(judged.height)
-    for k in np.unique(fold):
-        here = fold == k
-        base, *weights = fuse(judged.filter(pl.Series(~here)))
-        part = judged.filter(pl.Series(here))
-        out[here] = base + sum(
-            weight * part[name].to_numpy() for name, weight in zip(_PARTS, weights, strict=True) if name in part.columns
-        )
-    return out
-
-
-def fuse(judged: pl.DataFrame) -> tuple[float, float, float, float]:
-    """Base, and non-negative weights of model, rules and graph, in bits; 1 for a part that is not there.
-
-    Parameters
-    ----------
-    judged: ``label``, ``model`` and, if they are to be weighed, ``rules`` and ``graph``.
-    """
-    label = judged["label"].to_numpy()
-    names = [name for name in _PARTS if name in judged.columns]
-    parts = judged.select(names).to_numpy() * math.log(2)
-
-    def loss(w: Floats) -> tuple[float, Floats]:
-        z = w[0] + parts @ w[1:]
-        rest = 1.0 / (1.0 + np.exp(-np.clip(z, -500, 500))) - label
-        value = np.logaddexp(0.0, z).sum() - label @ z + 0.5 * _PULL * np.square(w[1:] - 1).sum()
-        slope = np.concatenate([[rest.sum()], parts.T @ rest + _PULL * (w[1:] - 1)])
-        return float(value), slope
-
-    bounds = [(None, None)] + [(0.0, None)] * len(names)
-    found = minimize(loss, np.concatenate([[0.0], np.ones(len(names))]), jac=True, method="L-BFGS-B", bounds=bounds)
-    # Rounded, so that the last digits of an optimiser do not change a model's bytes.
-    weights = [round(float(w), 9) for w in found.x]
-    of = dict(zip(names, weights[1:], strict=True))
-    return weights[0] / math.log(2), of["model"], of.get("rules", 1.0), of.get("graph", 1.0)
-
-
-def _fusion_card(judged: pl.DataFrame) -> FusionCard:
-    base, model, rules, graph = fuse(judged)
-    known = "rules" in judged.columns
-    method = _METHOD if known else f"{_METHOD}; no rule scores were given, rules count in full"
-    return FusionCard(
-        base=base, model_weight=model, rule_weight=rules, graph_weight=graph, fitted_on=judged.height, method=method
-    )
+def _calibrations(judged: pl.DataFrame) -> dict[Literal["model", "both"], CalibrationCard]:
+    """Of bits that no model had seen the account's group for, at the judging moments."""
+    label, fold = judged["label"].cast(pl.Float64).to_numpy(), judged["fold"].to_numpy()
+    kinds: tuple[Literal["model", "both"], ...] = ("model", "both")
+    return {k: calibration_card(judged[k].to_numpy(), label, fold) for k in kinds if k in judged.columns}
 
 
 def _features(examples: Examples) -> tuple[FeatureCard, ...]:

@@ -33,8 +33,8 @@ FORMAT = "fintel lake"
 VERSION = "1"
 #: Fingerprints of tables that lacked nothing but optional columns: such lakes are read, those columns empty.
 #: Made before payments and parties had coordinates, and payments ``ip_country`` and ``relationship``;
-#: before alerts and reasons could be suppressed.
-EARLIER = ("a3b9dc4e53741636", "276d4b68d9dd6f55")
+#: before alerts and reasons could be suppressed; before alerts had a probability.
+EARLIER = ("a3b9dc4e53741636", "276d4b68d9dd6f55", "7798cdf23433b7f2")
 #: A catalogue under construction; becomes ``FILE_NAME`` in one step.
 MAKING = re.compile(re.escape(FILE_NAME) + r"\.new-[0-9]+(?:\.wal)?")
 

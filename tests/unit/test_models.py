@@ -23,10 +23,11 @@ from fintel.models.account_rows import account_rows
 from fintel.models.dataset import Sampling, build, choose_plan
 from fintel.models.evaluation import average_precision, evaluate
 from fintel.models.explain import bits, describe, ordinal
+from fintel.models.fusion import fuse
 from fintel.models.labels import groups, label_rows, read_truth
 from fintel.models.saved import FeatureCard, save
 from fintel.models.scorer import BoostedScorer
-from fintel.models.training import Trained, fuse, margins, score, train
+from fintel.models.training import Trained, margins, score, train
 
 SETTINGS = Settings(threads=1, seed=3, ranking=RankingSettings(budget=20))
 END = START + timedelta(days=360)
