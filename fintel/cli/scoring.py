@@ -40,13 +40,18 @@ def score(
         Path | None, typer.Option("--out", help="Write them to this file: .csv, .parquet or .jsonl.")
     ] = None,
     as_of: AsOf = None,
+    base_rate: Annotated[
+        float | None,
+        typer.Option("--base-rate", min=0, max=1, help="Share of suspicious accounts, if it moved since training."),
+    ] = None,
     config: ConfigFile = None,
     lake: LakeFolder = None,
     as_json: AsJson = False,
 ) -> None:
     """Accounts in the order of a model alone, with what speaks for each.
 
-    A probability stands beside the score where the model's card has a calibration. A CSV is safe to open in a
+    A probability stands beside the score, calibrated on held-out accounts, where the model's card has a calibration;
+    --base-rate shifts it where suspicion has become rarer or more frequent since. A CSV is safe to open in a
     spreadsheet: no cell begins a formula. [bold]fintel detect[/] joins the champion's contributions to the rules'
     reasons.
 
@@ -69,9 +74,9 @@ def score(
             wanted = top if top is not None else _SHOWN if out is None else _ALL
             part = contributions(
                 canonical_tables(store), chosen, at, top=wanted, threads=settings.threads,
-                rules=_rules_for(chosen, settings),
+                rules=_rules_for(chosen, settings), base_rate=base_rate,
             )  # fmt: skip
-        rows = _ordered(part, chosen).head(wanted)
+        rows = _ordered(part).head(wanted)
         if out is not None:
             _write(rows, out, chosen, at)
             say(f"wrote {rows.height:,} accounts to {out}")
@@ -97,7 +102,7 @@ def _rules_for(model: Model, settings: Settings) -> Rules | None:
     return Rules(current_rules(load_library(settings)[0]), settings.base_currency)
 
 
-def _ordered(part: Learned, model: Model) -> pl.DataFrame:
+def _ordered(part: Learned) -> pl.DataFrame:
     """``rank, account_id, bits, why`` and, of a calibrated model, ``probability``; the order is the score's."""
     import polars as pl
 
@@ -108,14 +113,11 @@ def _ordered(part: Learned, model: Model) -> pl.DataFrame:
             bits=part.base + pl.col("bits").sum(),
             why=pl.col("text").filter(pl.col("bits") > 0).head(_REASONS_SHOWN).str.join("; "),
         )
+        .join(part.probabilities, on="account_id", how="left", maintain_order="left")
         .sort("bits", "account_id", descending=[True, False])
     )
-    rows = rows.select(pl.int_range(1, pl.len() + 1).alias("rank"), "account_id", "bits", "why")
-    section = getattr(model.card, "calibration", None)
-    if section is None:
-        return rows
-    chances = pl.Series("probability", section.calibration.probability(rows["bits"].to_numpy()))
-    return rows.insert_column(3, chances)
+    rows = rows.select(pl.int_range(1, pl.len() + 1).alias("rank"), "account_id", "bits", "probability", "why")
+    return rows if rows["probability"].count() else rows.drop("probability")
 
 
 def _shown(row: dict[str, Any]) -> list[Any]:
