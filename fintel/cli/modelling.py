@@ -21,8 +21,12 @@ if TYPE_CHECKING:
     from fintel.models.training import Trained
     from fintel.store.lake import Lake
 
+    Part = Callable[[dict[str, pl.LazyFrame], datetime, pl.DataFrame], tuple[str, Learned]]
+
 #: Names the model that detection uses, in the folder of models.
 CHAMPION = "champion"
+#: Names no model, but rarity and distance from peers beside the rules.
+COLD_START = "cold-start"
 _REASONS_SHOWN = 3
 
 
@@ -52,13 +56,13 @@ def find_model(settings: Settings, wanted: str) -> Model:
     return restore(folder / wanted, threads=settings.threads)
 
 
-def learned_part(
-    store: Lake, settings: Settings, wanted: str | None
-) -> Callable[[dict[str, pl.LazyFrame], datetime, pl.DataFrame], tuple[str, Learned]] | None:
+def learned_part(store: Lake, settings: Settings, wanted: str | None) -> Part | None:
     """What ``pipeline.detect`` calls for a model's part; None where rules stand alone."""
     del store
     if wanted == "none" or (wanted is None and not (models_folder(settings) / CHAMPION).is_file()):
         return None
+    if wanted == COLD_START:
+        return _cold_start(settings)
     model = find_model(settings, wanted or CHAMPION)
 
     def part(tables: dict[str, pl.LazyFrame], at: datetime, episodes: pl.DataFrame) -> tuple[str, Learned]:
@@ -66,6 +70,20 @@ def learned_part(
 
         hit = episodes["account_id"].unique().sort()
         return model.model_id, contributions(tables, model, at, accounts=hit, threads=settings.threads)
+
+    return part
+
+
+def _cold_start(settings: Settings) -> Part:
+    def part(tables: dict[str, pl.LazyFrame], at: datetime, episodes: pl.DataFrame) -> tuple[str, Learned]:
+        from fintel.models.coldstart_scoring import cold_start
+        from fintel.ranking import prior_bits
+
+        found = cold_start(
+            tables, at, base=prior_bits(settings.ranking.prior), base_currency=settings.base_currency,
+            accounts=episodes["account_id"].unique().sort(), seed=settings.seed, threads=settings.threads,
+        )  # fmt: skip
+        return COLD_START, found
 
     return part
 
