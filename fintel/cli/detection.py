@@ -43,7 +43,10 @@ Suppressed = Annotated[
 ]
 ModelId = Annotated[
     str | None,
-    typer.Option("--model", help="Model to score with: an id, 'champion', or 'none'. Default: champion if any."),
+    typer.Option(
+        "--model",
+        help="A model's id, 'champion', 'cold-start' (needs no labels) or 'none'. Default: champion if any.",
+    ),
 ]
 
 

@@ -21,10 +21,14 @@ if TYPE_CHECKING:
     from fintel.models.training import Trained
     from fintel.store.lake import Lake
 
+    Part = Callable[[dict[str, pl.LazyFrame], datetime, pl.DataFrame], tuple[str, Learned]]
+
 #: Names the model that detection uses, in the folder of models.
 CHAMPION = "champion"
 #: Before an alias or a version: the model is fetched from MLflow's registry.
 REGISTRY = "mlflow:"
+#: Names no model, but rarity and distance from peers beside the rules.
+COLD_START = "cold-start"
 
 
 def models_folder(settings: Settings) -> Path:
@@ -63,15 +67,15 @@ def find_model(settings: Settings, wanted: str) -> Model:
     return model
 
 
-def learned_part(
-    store: Lake, settings: Settings, wanted: str | None
-) -> Callable[[dict[str, pl.LazyFrame], datetime, pl.DataFrame], tuple[str, Learned]] | None:
+def learned_part(store: Lake, settings: Settings, wanted: str | None) -> Part | None:
     """What ``pipeline.detect`` calls for a model's part; None where rules stand alone."""
     del store
     from fintel.models.decisions import champion_of
 
     if wanted == "none" or (wanted is None and champion_of(models_folder(settings)) is None):
         return None
+    if wanted == COLD_START:
+        return _cold_start(settings)
     model = find_model(settings, wanted or CHAMPION)
 
     def part(tables: dict[str, pl.LazyFrame], at: datetime, episodes: pl.DataFrame) -> tuple[str, Learned]:
@@ -117,6 +121,20 @@ def waiver_of(text: str) -> tuple[str, str]:
     if not name.strip() or not reason.strip():
         raise ModelError(f"not NAME=REASON: '{text}'", hint="--waive out_max_90d='payouts of the product'")
     return name.strip(), reason.strip()
+
+
+def _cold_start(settings: Settings) -> Part:
+    def part(tables: dict[str, pl.LazyFrame], at: datetime, episodes: pl.DataFrame) -> tuple[str, Learned]:
+        from fintel.models.coldstart_scoring import cold_start
+        from fintel.ranking import prior_bits
+
+        found = cold_start(
+            tables, at, base=prior_bits(settings.ranking.prior), base_currency=settings.base_currency,
+            accounts=episodes["account_id"].unique().sort(), seed=settings.seed, threads=settings.threads,
+        )  # fmt: skip
+        return COLD_START, found
+
+    return part
 
 
 def train(

@@ -83,6 +83,8 @@ def score(
         elif not as_json:
             title = f"model {chosen.model_id} as of {at:%Y-%m-%d %H:%M} (bits: log2 odds)"
             print_table(title, rows.columns, map(_shown, rows.iter_rows(named=True)), right=("rank", "bits"))
+            if "probability" not in rows.columns:
+                say("the model was made before there were calibrated probabilities: fintel train makes one with them")
         if as_json:
             print_json({"model_id": chosen.model_id, "as_of": at, "accounts": rows.to_dicts()})
 

@@ -198,7 +198,7 @@ def test_probability_stands_beside_the_score_and_changes_no_rank() -> None:
 def test_command_shows_probabilities_and_shifts_them(trained: Trained, lake: Path) -> None:
     folder = save(trained.model, lake / "models")
     run = CliRunner()
-    words = ["score", "--lake", str(lake), "--model", folder.name, "-n", "5"]
+    words = ["score", folder.name, "--lake", str(lake), "-n", "5"]
     done = run.invoke(app, words)
     assert done.exit_code == 0, done.stderr
     assert "probability" in done.stdout
@@ -211,5 +211,5 @@ def test_command_shows_probabilities_and_shifts_them(trained: Trained, lake: Pat
     assert run.invoke(app, [*words, "--base-rate", "7"]).exit_code == 2
     old = identify(trained.model.card.model_copy(update={"calibration": None}), trained.model.trees)
     before = save(Model(trained.model.scorer, old, trained.model.trees), lake / "models")
-    done = run.invoke(app, ["score", "--lake", str(lake), "--model", before.name, "-n", "5"])
+    done = run.invoke(app, ["score", before.name, "--lake", str(lake), "-n", "5"])
     assert "before there were calibrated probabilities" in done.stderr

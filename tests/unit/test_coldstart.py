@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import numpy as np
+import polars as pl
 import pytest
 from sklearn.utils.estimator_checks import parametrize_with_checks
 from threadpoolctl import threadpool_limits
 
+from fintel.domain.schema import EPISODES
+from fintel.frames import empty
 from fintel.models.coldstart import ColdStartScorer, rarity
+from fintel.models.coldstart_scoring import cold_start
 from fintel.models.evaluation import average_precision
 from fintel.models.scorer import BoostedScorer
 from fintel.models.unlabelled import PositiveUnlabelledScorer
+from fintel.ranking import rank
 
 SMALL = BoostedScorer(rounds=10, min_rows=1, l2=0.0, threads=1)
 
@@ -99,6 +105,36 @@ def test_rarity_is_bits_of_the_share_as_high_and_rises_beyond_the_known() -> Non
     assert rarity(known[-1:], known)[0] == pytest.approx(9.0)
     beyond = rarity(np.array([1022.5, 2000.0, 1e9]), known)
     assert (np.diff([9.0, *beyond]) > 0).all()
+
+
+def test_parts_join_the_rules_in_the_ranking(tables: Any) -> None:
+    at = tables["transactions"].select(pl.col("booked_at").max()).collect().item()
+    owners = tables["accounts"].filter(pl.col("holding") == "own").collect()["account_id"].sort()
+    found = cold_start(tables, at, base=-9.0, accounts=owners.head(3), top=40, threads=1)
+    again = cold_start(tables, at, base=-9.0, accounts=owners.head(3), top=40, threads=2)
+    assert found.contributions.equals(again.contributions)
+    assert set(owners.head(3)) <= set(found.contributions["account_id"])
+    assert 40 <= found.contributions["account_id"].n_unique() <= 43
+    assert found.calibration is None
+    assert found.probabilities.is_empty()
+    best = found.contributions.filter(pl.col("name") == "peers").sort("bits", descending=True)["text"][0]
+    assert best.startswith("apart from accounts of its kind: ")
+    assert "usual" in best
+    # Everybody together stands where everybody starts: rarity is counted from its mean.
+    everybody = cold_start(tables, at, base=-9.0, top=10_000, threads=1).contributions
+    assert abs(everybody.group_by("account_id").agg(pl.col("bits").sum())["bits"].mean()) < 0.05
+    alerts = rank(empty(EPISODES), tables["accounts"].collect(), run_id="r", prior=0.01, learned=found).alerts
+    assert alerts["probability"].null_count() == alerts.height >= 40
+    few = {**tables, "accounts": tables["accounts"].head(5)}
+    assert cold_start(few, at, base=-9.0).contributions.is_empty()
+
+
+def test_later_payments_change_nothing(tables: Any) -> None:
+    last = tables["transactions"].select(pl.col("booked_at").max()).collect().item()
+    at = last - timedelta(days=30)
+    cut = {**tables, "transactions": tables["transactions"].filter(pl.col("booked_at") <= at)}
+    found = [cold_start(t, at, base=0.0, top=50, threads=1).contributions for t in (tables, cut)]
+    assert found[0].equals(found[1])
 
 
 def test_wrong_columns_are_refused() -> None:
