@@ -17,7 +17,7 @@ _NONE = "–"
 def facts(found: Evaluated) -> list[str]:
     """What was judged, how, and what the numbers cannot say."""
     months = len(next(iter(found.queues.values())).months)
-    period = f"{months} months of {found.days} days" if found.days else "one period"
+    period = f"{months} month{'s' * (months > 1)} of {found.days} days" if found.days else "one period"
     how = {
         "later": f"Judged on {period} up to {found.as_of:%Y-%m-%d} that the model has not seen.",
         "again": f"Judged on {period} up to {found.as_of:%Y-%m-%d}, the training made again in folds of groups.",
@@ -150,7 +150,11 @@ def _subgroups(found: Evaluated) -> Told:
         "attribute", "group", "accounts", "alert rate", "to the others", "precision", "false alerts", "to the others",
         "recall", "outside 4/5 to 5/4",
     )  # fmt: skip
-    return "Subgroups: looked at here, used by no rule and no model", columns, sorted(rows, key=lambda r: r[0])
+    return (
+        "Subgroups: error rates of the queue of 'both', by what customers are",
+        columns,
+        sorted(rows, key=lambda r: r[0]),
+    )
 
 
 def _rate(rate: Rate | None) -> str:

@@ -23,14 +23,18 @@ Tables = Mapping[str, pl.LazyFrame]
 _TICK = timedelta(microseconds=1)
 #: Share of labels that must have come before a month counts as mature.
 MATURE = 0.8
+_MONTH = 30
 
 
-def watch(tables: Tables, model: Model, settings: Settings, *, as_of: datetime, days: int, progress: Progress) -> Drift:
+def watch(
+    tables: Tables, model: Model, settings: Settings, *, as_of: datetime, days: int | None, progress: Progress
+) -> Drift:
     """Compare the lake as of a moment with what the model was trained on.
 
     Parameters
     ----------
-    as_of: the last instant seen. days: length of the months that performance is measured on.
+    as_of: the last instant seen. days: length of the months that performance is measured on; None = how far
+        a label looked back in training, so that base rates are alike (30 where that was all time).
 
     Raises
     ------
@@ -42,9 +46,13 @@ def watch(tables: Tables, model: Model, settings: Settings, *, as_of: datetime, 
     if now.is_empty():
         raise ModelError(f"no account has an entry by {as_of:%Y-%m-%d}", hint="take a later --as-of")
     margin = model.scorer.decision_function(now.select(model.card.names).to_numpy())
-    performance, notes = performed(tables, model, settings, as_of=as_of, days=days, progress=progress)
-    if as_of < model.card.training.as_of:
-        notes.append(f"{as_of:%Y-%m-%d} is before the model was trained ({model.card.training.as_of:%Y-%m-%d})")
+    card = model.card.training
+    span = days or (round(card.before_days) if card.plan == "time" else _MONTH)
+    performance, notes = performed(tables, model, settings, as_of=as_of, days=span, progress=progress)
+    if as_of < card.as_of:
+        notes.append(f"{as_of:%Y-%m-%d} is before the model was trained ({card.as_of:%Y-%m-%d})")
+    if len(card.snapshots) == 1:
+        notes.append("training had one snapshot: what hangs on the day of the week or month has moved with the day")
     scores = pl.Series(MODEL, margin / math.log(2))
     return measure_drift(model.card, now, scores, as_of=as_of, performance=performance, notes=notes)
 

@@ -18,7 +18,8 @@ from fintel.errors import ModelError
 from fintel.models.below_line import Band, below_the_line
 from fintel.models.dataset import AT_LEAST
 from fintel.models.first_hits import FirstHits, first_hits, summarise
-from fintel.models.queues import Gain, Queue, TypologyRecall, chance_read, read_queues, typology_recalls
+from fintel.models.places import TypologyRecall, chance_read, typology_recalls
+from fintel.models.queues import Gain, Queue, read_queues
 from fintel.models.reliability import Reliability, reliability
 from fintel.models.saved import Model
 from fintel.models.subgroups import Subgroup, Suppressed, attributes, subgroups

@@ -127,7 +127,10 @@ def _show(found: Evaluated) -> None:
 def drift(
     model: ModelId = CHAMPION,
     as_of: AsOf = None,
-    every: Days = 30,
+    every: Annotated[
+        int | None,
+        typer.Option("--every", min=1, max=366, help="Days that a label looks back. Default: as in training."),
+    ] = None,
     config: ConfigFile = None,
     lake: LakeFolder = None,
     as_json: AsJson = False,

@@ -106,7 +106,8 @@ def _age(born: pl.Expr, day: pl.Expr) -> pl.Expr:
     return (day.dt.year() - born.dt.year() - before.cast(pl.Int32)).cast(pl.Int64)
 
 
-def _band(age: pl.Expr) -> pl.Expr:
+def age_band(age: pl.Expr) -> pl.Expr:
+    """One of ``AGE_BANDS`` of an age in whole years; null below 0 or where unknown."""
     below = [
         pl.when((age >= 0) & (age < end)).then(pl.lit(word))
         for end, word in zip(_BAND_STARTS, AGE_BANDS[:-1], strict=True)
@@ -174,7 +175,7 @@ def _side(
             intelligence.names(pl.col(f"{own}_account_id")).alias("account_intel"),
             pl.col("party_id"),
             age.alias("party_age"),
-            _band(age).alias("party_age_band"),
+            age_band(age).alias("party_age_band"),
             pl.col("city").alias("party_city"),
             pl.col("occupation").alias("party_occupation"),
             pl.col("industry").alias("party_industry"),

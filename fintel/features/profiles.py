@@ -30,7 +30,10 @@ def account_profiles(tables: Mapping[str, pl.LazyFrame], rows: pl.DataFrame) -> 
     age = (day - pl.col("opened_on")).dt.total_days()
     kind = pl.coalesce(pl.col("kind"), pl.col("holder"))
     born = pl.col("birth_date")
-    before = (day.dt.month() * 100 + day.dt.day()) < (born.dt.month().cast(pl.Int32) * 100 + born.dt.day())
+    # a month is 8 bits wide: a hundred times it must not wrap round
+    before = (day.dt.month().cast(pl.Int32) * 100 + day.dt.day()) < (
+        born.dt.month().cast(pl.Int32) * 100 + born.dt.day()
+    )
     years = day.dt.year() - born.dt.year() - before.cast(pl.Int32)
     return rows.join(records, on="account_id", how="left", maintain_order="left").select(
         account_age_days=pl.when(age >= 0).then(age.clip(upper_bound=_OLDEST)).cast(pl.Float64),

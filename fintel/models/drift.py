@@ -10,6 +10,7 @@ said to have moved only where chance would not show as much once in twenty times
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Literal
@@ -35,7 +36,7 @@ MISSING_WATCH, MISSING_ACT = 0.1, 0.25
 #: Change of Kelly's skewness (−1 to 1) that is worth a look; it alone is no reason to act.
 SKEW_WATCH = 0.5
 _DECILES = tuple(range(10, 100, 10))
-#: An empty bin counts as this share: a logarithm needs one.
+#: An empty bin counts as this share at least: a logarithm needs one.
 _FLOOR = 1e-4
 _CHANCE = 0.95
 SCORE = "score"
@@ -80,8 +81,9 @@ class FamilyDrift(_Frozen):
 class Performance(_Frozen):
     """Average precision on months whose labels had time to come, beside what the card promised.
 
-    ``expected``: of the model alone, when it was trained. Below its interval, the verdict is 'watch'; below it
-    with its whole own interval, 'act'. ``lift``: over the base rate, since that moves average precision too.
+    ``expected``: of the model alone, when it was trained. The verdict is 'watch' if the whole interval found is
+    below the value expected, 'act' if it is below its interval. ``lift``: over the base rate, since that
+    moves average precision too.
     """
 
     months: tuple[datetime, ...]
@@ -184,8 +186,9 @@ def feature_drift(
     psi = by_chance = None
     if then.size and here.size:
         edges = tie_bins(then)
-        psi = population_stability(shares_then(then, edges), _shares(here, edges))
-        by_chance = chance_of(edges.size + 1, max(1, round(known * rows_then)), here.size)
+        knew = max(1, round(known * rows_then))
+        psi = population_stability(shares_then(then, edges), _shares(here, edges), (knew, here.size))
+        by_chance = chance_of(edges.size + 1, knew, here.size)
     then_skew, now_skew = skewness(then), skewness(np.quantile(here, np.linspace(0, 1, 101)) if here.size else here)
     moved = _verdict(psi or 0.0, by_chance or 0.0)
     missing = _missing_verdict(abs(known_now - known))
@@ -214,10 +217,16 @@ def _shares(values: Floats, edges: Floats) -> Floats:
     return np.bincount(index, minlength=edges.size + 1) / values.size
 
 
-def population_stability(then: Floats, now: Floats) -> float:
-    """PSI of shares in the same bins; an empty bin counts as a share of 0.0001."""
-    a, b = np.maximum(then, _FLOOR), np.maximum(now, _FLOOR)
-    return float(np.sum((b - a) * np.log(b / a)))
+def population_stability(then: Floats, now: Floats, rows: tuple[float, float] = (math.inf, math.inf)) -> float:
+    """PSI of shares in the same bins.
+
+    ``rows``: how many stand behind each side. An empty bin counts as half a row, at least a share of 0.0001:
+    else one that is empty by chance would weigh more than any change.
+    """
+    a = np.maximum(then, max(_FLOOR, 0.5 / rows[0]))
+    b = np.maximum(now, max(_FLOOR, 0.5 / rows[1]))
+    seen = (then > 0) | (now > 0)
+    return float(np.sum(((b - a) * np.log(b / a))[seen]))
 
 
 def chance_of(bins: int, then: int, now: int) -> float:
@@ -271,7 +280,7 @@ def judge_performance(
         return None
     expected = promised.average_precision
     verdict: Verdict = "steady"
-    if found.value < expected.low:
+    if found.high < expected.value:
         verdict = "act" if found.high < expected.low else "watch"
     return Performance(
         months=tuple(months), accounts=accounts, positives=positives, average_precision=found, expected=expected,

@@ -1,7 +1,7 @@
 """Whom a queue troubles, and whom it overlooks: error rates by age band, country and kind of customer.
 
-These attributes are looked at here and nowhere else: no feature and no gate uses them. A group of fewer than
-``SMALL`` accounts is not told: its rates say nothing and its members could be recognised.
+Age is no feature of any model; the catalogue has it for this report alone. A group of fewer than ``SMALL``
+accounts is not told: its rates say nothing and its members could be recognised.
 """
 
 from __future__ import annotations
@@ -12,8 +12,9 @@ from collections.abc import Mapping, Sequence
 import polars as pl
 from pydantic import BaseModel, ConfigDict
 
-from fintel.domain.schema import ACCOUNTS, AGE_BANDS, PARTIES
+from fintel.domain.schema import ACCOUNTS, PARTIES
 from fintel.domain.share import wilson
+from fintel.features.entries import age_band
 from fintel.features.profiles import account_profiles
 from fintel.frames import empty
 
@@ -89,8 +90,7 @@ def attributes(tables: Mapping[str, pl.LazyFrame], rows: pl.DataFrame) -> pl.Dat
     Age is as of the month. Country and kind are the account's, else the holder's; 'not known' where neither
     says it.
     """
-    age = account_profiles(tables, rows.select("account_id", as_of="month"))["party_age"]
-    bands = pl.Series("age", age).cut([17.5, 24.5, 34.5, 44.5, 54.5, 64.5], labels=list(AGE_BANDS)).cast(pl.String)
+    bands = account_profiles(tables, rows.select("account_id", as_of="month")).select(age_band(pl.col("party_age")))
     accounts = tables.get("accounts", empty(ACCOUNTS).lazy())
     parties = tables.get("parties", empty(PARTIES).lazy())
     records = (
@@ -102,7 +102,7 @@ def attributes(tables: Mapping[str, pl.LazyFrame], rows: pl.DataFrame) -> pl.Dat
     )
     joined = rows.select("account_id").join(records, on="account_id", how="left", maintain_order="left")
     return pl.DataFrame(
-        {"age band": bands, "country": joined["country"], "customer kind": joined["kind"]}
+        {"age band": bands.to_series(), "country": joined["country"], "customer kind": joined["kind"]}
     ).with_columns(pl.all().fill_null("not known"))
 
 
@@ -114,7 +114,7 @@ def subgroups(
     Parameters
     ----------
     judged: ``account_id``, ``label`` (0/1) and the named attributes, a row an account and month.
-    chance: how sure each row is to be alerted, 0 to 1 (``queues.chance_read``).
+    chance: how sure each row is to be alerted, 0 to 1 (``places.chance_read``).
     """
     told: list[Subgroup] = []
     hidden: list[Suppressed] = []
