@@ -31,6 +31,7 @@ from fintel.features.catalog import BY_NAME
 from fintel.models.account_rows import Rules, account_rows
 from fintel.models.dataset import Examples, Sampling, build
 from fintel.models.evaluation import evaluate
+from fintel.models.labels import read_cleared, reviewed
 from fintel.models.leakage import Waivers, audit
 from fintel.models.scorer import BoostedScorer
 from fintel.pipeline import current_rules, load_library
@@ -109,10 +110,12 @@ def measure(data: Labelled) -> dict[str, Any]:
         ways[name] = name
         told.setdefault("columns", {})[name] = len(keep)
     judged = judged.with_columns(
-        _margins(examples, range(len(examples.names)), np.ones_like(examples.weight)).alias("all, rows of equal weight")
+        _margins(examples, range(len(examples.names)), _weighed(examples, tables)).alias(
+            "all, unreviewed rows of weight 0.1"
+        )
     )
-    ways["all, rows of equal weight"] = "all, rows of equal weight"
-    told["columns"]["all, rows of equal weight"] = len(examples.names)
+    ways["all, unreviewed rows of weight 0.1"] = "all, unreviewed rows of weight 0.1"
+    told["columns"]["all, unreviewed rows of weight 0.1"] = len(examples.names)
     best = (
         judged.filter(pl.Series(examples.test))
         .group_by("account_id", "group")
@@ -130,13 +133,26 @@ def measure(data: Labelled) -> dict[str, Any]:
     return told
 
 
+def _weighed(examples: Examples, tables: dict[str, pl.LazyFrame]) -> Any:
+    """Weights under which rows that nobody looked at count for a tenth."""
+    looked_at = reviewed(examples.rows, read_cleared(tables, examples.plan.known_by), examples.plan.before_days)
+    clean = (examples.rows["label"] == 0).fill_null(value=False)
+    return np.where((clean & ~looked_at).to_numpy(), 0.1, 1.0) if looked_at.any() else examples.weight
+
+
 def _audited(examples: Examples, tables: dict[str, pl.LazyFrame], rules: Rules) -> list[str]:
     first = min(*examples.plan.fit_at, *examples.plan.test_at)
     then = Rules(rules.library, known_before=first)
 
     def recompute(cut: Any, moment: Any, accounts: pl.Series) -> pl.DataFrame:
         return account_rows(
-            cut, [moment], examples.names, accounts=accounts, rules=then, known_by=examples.plan.known_by
+            cut,
+            [moment],
+            examples.names,
+            accounts=accounts,
+            rules=then,
+            known_by=examples.plan.known_by,
+            apart=examples.apart,
         )
 
     try:
@@ -184,8 +200,7 @@ def page(found: list[dict[str, Any]]) -> str:
         split = "split by time" if one["plan"] == "time" else "folds of groups over the same period"
         lines += [
             f"{one['payments']:,} payments; {one['snapshots']} snapshots, {one['rows']:,} rows; {split}. "
-            f"{one['positives']:,} of {one['accounts']:,} judged accounts labelled (base rate {one['base']:.2%}). "
-            f"Learning set {one['seconds']['learning set']:.0f} s, audit {one['seconds']['audit']:.0f} s.",
+            f"{one['positives']:,} of {one['accounts']:,} judged accounts labelled (base rate {one['base']:.2%}).",
             "",
         ]
         rows = []

@@ -74,8 +74,9 @@ class Standing:
 
 
 def network_features(
-    tables: Tables, rows: pl.DataFrame, names: Sequence[str], *, known_by: datetime | None = None
-) -> pl.DataFrame:
+    tables: Tables, rows: pl.DataFrame, names: Sequence[str], *, known_by: datetime | None = None,
+    apart: pl.DataFrame | None = None,
+) -> pl.DataFrame:  # fmt: skip
     """Features by name for rows of ``account_id, as_of``, in their order: float32, NaN = unknown.
 
     Parameters
@@ -84,6 +85,7 @@ def network_features(
         ``labels``, ``intel`` used where they are.
     names: of the catalogue; all with a recipe ``Pooled`` or ``Static``. Only what they need is computed.
     known_by: labels known later are no seeds, at whatever moment; None: each moment for itself.
+    apart: ``account_id, fold``: accounts of one fold are no seeds of risk for each other; None: all are.
 
     Raises
     ------
@@ -106,7 +108,7 @@ def network_features(
         told = payment_columns(stands.net, wanted)
         values |= pooled(stands.net, told, stands.undone, of_pool, node, at)
     for moment in moments if of_static else ():
-        _at_moment(stands, moment, of_static, rows, node, values, known_by)
+        _at_moment(stands, moment, of_static, rows, node, values, known_by, apart)
     return pl.DataFrame({name: values[name] for name in names})
 
 
@@ -136,7 +138,7 @@ def standing(tables: Tables, moment: datetime) -> Standing:
 
 def _at_moment(
     stands: Standing, moment: datetime, recipes: Mapping[str, Static], rows: pl.DataFrame,
-    node: Array, values: Mapping[str, Floats], known_by: datetime | None,
+    node: Array, values: Mapping[str, Floats], known_by: datetime | None, apart: pl.DataFrame | None,
 ) -> None:  # fmt: skip
     here = np.flatnonzero((rows["as_of"] == moment).to_numpy())
     account, number = rows["account_id"].gather(here), node[here]
@@ -146,18 +148,35 @@ def _at_moment(
     found: dict[str, Floats] = {}
     if "ring" in parts:
         found |= {f"ring {k}": v for k, v in _rings(stands, recent, moment, account).items()}
-    of_node: dict[str, Floats] = {}
     if "profile" in parts:
-        of_node |= {f"profile {k}": v for k, v in _profiles(recent, moment).items()}
+        found |= {f"profile {k}": _of(v, number) for k, v in _profiles(recent, moment).items()}
     if "risk" in parts:
         by = moment - _TICK if known_by is None else min(moment - _TICK, known_by)
-        of_node |= {f"risk {k}": v for k, v in _risk(stands.tables, recent, moment, by).items()}
+        known = seeds(stands.tables, by)
+        found |= {f"risk {k}": v for k, v in _risks(recent, moment, known, account, number, apart).items()}
     for name, recipe in recipes.items():
-        key = f"{recipe.part} {recipe.column}"
-        if key in found:
-            values[name][here] = found[key]
-        else:
-            values[name][here] = np.where(number >= 0, of_node[key][np.maximum(number, 0)], np.nan)
+        values[name][here] = found[f"{recipe.part} {recipe.column}"]
+
+
+def _of(by_node: Floats, number: Array) -> Floats:
+    return np.where(number >= 0, by_node[np.maximum(number, 0)], np.float32("nan"))
+
+
+def _risks(
+    recent: Network, moment: datetime, known: pl.DataFrame, account: pl.Series, number: Array,
+    apart: pl.DataFrame | None,
+) -> dict[str, Floats]:  # fmt: skip
+    """Of the accounts; those of one fold of ``apart`` by the seeds of the other folds."""
+    if apart is None:
+        return {name: _of(values, number) for name, values in _risk(recent, moment, known).items()}
+    fold = account.to_frame("account_id").join(apart, on="account_id", how="left", maintain_order="left")["fold"]
+    found = {name: np.full(len(account), np.nan, np.float32) for name in _RISK_COLUMNS}
+    for one in fold.unique().drop_nulls():
+        mine = (fold == one).fill_null(value=False).to_numpy()
+        together = apart.filter(pl.col("fold") == one)
+        for name, values in _risk(recent, moment, known.join(together, on="account_id", how="anti")).items():
+            found[name][mine] = _of(values, number)[mine]
+    return found
 
 
 def _profiles(recent: Network, moment: datetime) -> dict[str, Floats]:
@@ -193,9 +212,8 @@ def _rings(stands: Standing, recent: Network, moment: datetime, account: pl.Seri
     return {name: _plain(whole[name]) for name in whole.columns if name != "account_id"}
 
 
-def _risk(tables: Tables, recent: Network, moment: datetime, by: datetime) -> dict[str, Floats]:
+def _risk(recent: Network, moment: datetime, known: pl.DataFrame) -> dict[str, Floats]:
     """By node. Without anybody known to be suspicious all is unknown, not 0: else it would tell the date."""
-    known = seeds(tables, by)
     nodes = len(recent.nodes)
     if known.is_empty():
         nothing = np.full(nodes, np.nan, np.float32)

@@ -42,6 +42,7 @@ def account_rows(
     accounts: pl.Series | None = None,
     rules: Rules | None = None,
     known_by: datetime | None = None,
+    apart: pl.DataFrame | None = None,
     threads: int = 0,
     progress: Progress = silent,
 ) -> pl.DataFrame:
@@ -52,7 +53,8 @@ def account_rows(
 
     Parameters
     ----------
-    accounts: ids to keep; all if None. known_by: labels known later are no seeds of risk.
+    accounts: ids to keep; all if None. known_by: labels known later are no seeds of risk. apart: ``account_id, fold``:
+        accounts of one fold are no seeds of risk for each other.
 
     Raises
     ------
@@ -67,7 +69,7 @@ def account_rows(
     del windows
     of_network = [n for n in names if isinstance(BY_NAME[n].recipe, Pooled | Static)]
     if of_network:
-        parts.append(network_features(tables, rows, of_network, known_by=known_by))
+        parts.append(network_features(tables, rows, of_network, known_by=known_by, apart=apart))
     if of_rules and rules is not None:
         hits = _hits(tables, rules, sorted(set(moments)), threads, progress)
         parts.append(rule_features(hits, rows, of_rules))

@@ -20,9 +20,10 @@ import polars as pl
 
 from fintel.domain.schema import ACCOUNTS
 from fintel.errors import ModelError
-from fintel.features.catalog import FEATURES, Feature, model_features
+from fintel.features.catalog import BY_NAME, FEATURES, Feature, model_features
 from fintel.features.recipes import RuleHits
 from fintel.frames import empty
+from fintel.graph.account_features import network_features
 from fintel.models.account_rows import Rules, account_rows
 from fintel.models.labels import TIES, Truth, groups, label_rows, read_cleared, read_truth, reviewed
 
@@ -47,7 +48,8 @@ class Sampling:
     moment of training. ``horizon_days``: how far a label looks ahead of its snapshot, beside back; 0 asks
     who has been suspicious, more asks who will be. ``families``: of features; None = all that there are.
     ``unreviewed_weight``: of a row that nobody has looked at, where at least ``AT_LEAST`` accounts were
-    looked at and cleared (else all rows weigh 1).
+    looked at and cleared (else all rows weigh 1). Below 1 where labels come from alerts alone: then most of what
+    nobody looked at is not known to be clean.
     """
 
     step_days: int = 30
@@ -56,7 +58,7 @@ class Sampling:
     known_by: datetime | None = None
     horizon_days: int = 0
     families: tuple[str, ...] | None = None
-    unreviewed_weight: float = 0.1
+    unreviewed_weight: float = 1.0
 
     def __post_init__(self) -> None:
         if self.step_days < 1 or self.horizon_days < 0 or not 0 < self.unreviewed_weight <= 1:
@@ -87,6 +89,8 @@ class Examples:
 
     ``rows``: ``account_id, as_of, fold, group, truth`` (full labels, 1/0/null) and ``label`` (as known
     when training). ``x``: float32 (rows, features) of ``names``. ``weight``: float32 (rows,), for training.
+    ``apart``: ``account_id, fold`` of accounts whose labels are no seeds of risk for their own fold; None where time
+    keeps labels apart.
     """
 
     plan: Plan
@@ -96,6 +100,7 @@ class Examples:
     fit: npt.NDArray[np.bool_] = field(repr=False)
     test: npt.NDArray[np.bool_] = field(repr=False)
     weight: Floats = field(repr=False)
+    apart: pl.DataFrame | None = field(repr=False, default=None)
 
 
 def own_accounts(tables: Tables) -> pl.Series | None:
@@ -129,13 +134,17 @@ def build(
     plan = choose_plan(first, moment, full, known, sampling)
     moments = sorted({*plan.fit_at, *plan.test_at})
     usable = [f.name for f in _usable(plan, first, sampling, rules)]
-    features = account_rows(tables, moments, usable, accounts=own, rules=rules, known_by=known_by, threads=threads)
+    late = [name for name in usable if BY_NAME[name].family == "risk"]
+    early = [name for name in usable if name not in late]
+    features = account_rows(tables, moments, early, accounts=own, rules=rules, known_by=known_by, threads=threads)
     keys = features.select("account_id", "as_of")
     truth = label_rows(keys, full, plan.before_days, plan.after_days)
     label = label_rows(keys, known, plan.before_days, plan.after_days)
     rows = keys.with_columns(truth.alias("truth"), label.alias("label"))
     grouped, note = _groups(tables)
     rows = _with_folds(rows, grouped, sampling.folds, seed)
+    apart = None if plan.kind == "time" else _apart(rows, grouped)
+    features = features.hstack(network_features(tables, keys, late, known_by=known_by, apart=apart))
     weight, weighed = _weights(tables, rows, plan, sampling)
     plan = replace(plan, notes=(*plan.notes, *note, *weighed))
     fit = keys["as_of"].is_in(list(plan.fit_at)).to_numpy() & rows["label"].is_not_null().to_numpy()
@@ -147,7 +156,7 @@ def build(
             f"{positives} labelled accounts among {int(fit.sum())} training rows are too few (at least {AT_LEAST})",
             hint="add labels, or rank by rules alone",
         )
-    return Examples(plan, rows, features.select(names).to_numpy(), names, fit, test, weight)
+    return Examples(plan, rows, features.select(names).to_numpy(), names, fit, test, weight, apart)
 
 
 def _usable(plan: Plan, first: datetime, sampling: Sampling, rules: Rules | None) -> list[Feature]:
@@ -162,13 +171,20 @@ def _usable(plan: Plan, first: datetime, sampling: Sampling, rules: Rules | None
     ]
 
 
+def _apart(rows: pl.DataFrame, grouped: pl.DataFrame) -> pl.DataFrame:
+    """``account_id, fold`` of the rows' accounts, and of labelled accounts of others in one of their groups."""
+    folds = rows.select("group", "fold").unique()
+    others = grouped.join(rows, on="account_id", how="anti").join(folds, on="group").select("account_id", "fold")
+    return pl.concat([rows.select("account_id", "fold").unique(), others]).sort("account_id")
+
+
 def _weights(tables: Tables, rows: pl.DataFrame, plan: Plan, sampling: Sampling) -> tuple[Floats, tuple[str, ...]]:
     """1 for what is labelled or was looked at, less for what nobody looked at; and what is to be said of it."""
     cleared = read_cleared(tables, plan.known_by)
     looked_at = reviewed(rows, cleared, plan.before_days).to_numpy()
     seen = rows.filter(pl.Series(looked_at))["account_id"].n_unique()
     weight = np.ones(rows.height, np.float32)
-    if seen < AT_LEAST:
+    if seen < AT_LEAST or sampling.unreviewed_weight == 1:
         return weight, ()
     weight[~looked_at & (rows["label"] == 0).fill_null(value=False).to_numpy()] = sampling.unreviewed_weight
     note = (

@@ -174,8 +174,9 @@ def _recomputed(examples: Examples, rules: Rules | None, threads: int) -> Recomp
 
     def recompute(tables: Tables, moment: datetime, accounts: pl.Series) -> pl.DataFrame:
         return account_rows(
-            tables, [moment], examples.names, accounts=accounts, rules=then, known_by=plan.known_by, threads=threads
-        )
+            tables, [moment], examples.names, accounts=accounts, rules=then, known_by=plan.known_by,
+            apart=examples.apart, threads=threads,
+        )  # fmt: skip
 
     return recompute
 

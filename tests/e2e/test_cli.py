@@ -210,6 +210,8 @@ def test_sniff_then_run_on_a_file_nobody_knows(tmp_path: Path) -> None:
         (["rank"], "no lake"),
         (["detect", "--as-of", "yesterday"], "ISO"),
         (["score"], "champion"),
+        (["train", "--features", "volume,motivs"], "no family 'motivs'"),
+        (["train", "--waive", "out_max_90d"], "not NAME=REASON"),
         (["feed", "add", "x.bin"], "no x.bin"),
         (["rules", "test", "nothing"], "no pack, rule or indicator"),
     ],

@@ -13,7 +13,7 @@ from fintel.frames import MONEY, TIMESTAMP, fit
 from fintel.models.training import train
 
 
-def test_amlsim_fan_in_set_is_ranked_as_well_as_by_the_floor(shared: Path) -> None:
+def test_amlsim_fan_in_set_is_ranked_better_than_by_the_floor(shared: Path) -> None:
     folder = shared / "data/amlsim/ibm_20K_fanin200"
     start = pl.lit(datetime(2020, 1, 1, tzinfo=UTC)).cast(TIMESTAMP)
     value = pl.col("value").cast(MONEY)
@@ -50,6 +50,7 @@ def test_amlsim_fan_in_set_is_ranked_as_well_as_by_the_floor(shared: Path) -> No
     assert "nothing is known of the future" in evaluation.notes[0]
     assert evaluation.positives > 900
     found = evaluation.rankings["model"]
-    # 29 simple features with gradient boosting reach 0.768 on the same folds-of-accounts protocol.
-    assert found.average_precision.low < 0.768 < found.average_precision.high
+    # 29 simple features with gradient boosting reach 0.768 on the same folds-of-accounts protocol, 0.790 with IBM's
+    # graph features. Much more would be a leak: labels here are "known" on the first day.
+    assert 0.768 < found.average_precision.value < 0.9
     assert found.budgets[-1].precision.value > 0.99
