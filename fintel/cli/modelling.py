@@ -253,7 +253,7 @@ def _take(trained: Trained, folder: Path, *, champion: bool) -> bool:
 
 
 def _register(model: Model, folder: Path, settings: Settings, chosen: bool) -> Any:
-    from fintel.errors import MissingExtraError
+    from fintel.errors import FintelError, MissingExtraError
     from fintel.models.tracking import record
 
     try:
@@ -261,7 +261,9 @@ def _register(model: Model, folder: Path, settings: Settings, chosen: bool) -> A
         return record(model, folder, lake=settings.lake, uri=settings.mlflow_uri, alias=alias)  # type: ignore[arg-type]
     except MissingExtraError as error:
         say(f"not registered: {error} ({error.hint})")
-        return None
+    except FintelError as error:
+        say(f"not registered: {error}; the model is in {folder}")
+    return None
 
 
 def _tell(trained: Trained, folder: Path, chosen: bool, registered: Any, as_json: bool) -> None:
