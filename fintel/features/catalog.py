@@ -237,7 +237,7 @@ WINDOW_FEATURES: tuple[Feature, ...] = (*(f for line in _LINES for f in _expand(
 FEATURES: tuple[Feature, ...] = (
     *WINDOW_FEATURES,
     *(
-        Feature(n.name, n.unit, n.family, n.doc, n.words, n.recipe, n.needs, sign=n.sign, days=n.days)
+        Feature(n.name, n.unit, n.family, n.doc, n.words, n.recipe, n.needs, sign=n.sign, basis=n.basis, days=n.days)
         for n in NETWORK_LINES
     ),
 )
