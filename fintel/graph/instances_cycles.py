@@ -9,8 +9,10 @@ one that retains most, then the shortest in time, then the earliest.
 
 **Bounds.** Most payments are told at once to close none: the sets of accounts before and after do not meet. The others
 are searched with few steps (``FIRST``), then those that these did not suffice for with more (the budget). Each time
-the largest payments come first; if accounts were asked for, those nearest to them. Both together take ``STEPS`` and
-write ``WRITTEN`` cycles at most. Whatever is left is told as skipped. None that is found is wrong.
+the largest payments (by powers of two) come first; if accounts were asked for, those nearest to them. Both together
+take ``STEPS`` (``STEPS_ASKED``, if for accounts) and write ``WRITTEN`` cycles at most. The last payment of a way, and
+that of each way still open when the steps are spent, is looked up among what the payee is known to have paid. Whatever
+is left is told as skipped. None that is found is wrong.
 """
 
 from __future__ import annotations
@@ -23,7 +25,7 @@ import numpy as np
 from fintel.graph.instances_found import Array, Found, Search, cut_at, pushed
 from fintel.graph.kernels_amounts import kept
 from fintel.graph.kernels_cycles import PATH
-from fintel.graph.kernels_forward import NODE, UNSEEN, closes
+from fintel.graph.kernels_forward import SIEVE, UNSEEN, closes, mark, paid
 
 _jit = numba.njit(nogil=True, cache=True)
 
@@ -33,8 +35,13 @@ PER_PAYMENT = 64
 FIRST = 2_000
 #: Steps for a whole network, or for each payment of a large one; cycles written out.
 STEPS, STEPS_EACH, WRITTEN = 50_000_000, 50, 200_000
+UNLOOKED = "not looked at: the steps or the instances for the whole network were spent"
+#: Steps for the cycles of accounts that were asked for.
+STEPS_ASKED = 8_000_000
 #: Payments looked at on either side to tell whether a payment can close a cycle at all: first of all, then of those.
 GLANCE, FRONT = 32, 256
+#: Cycles of so few payments are looked for outright.
+SHORT = 3
 #: Where the search from the front meets the search from the back (as in ``kernels_cycles``).
 _MEETING = 0.65
 #: How the search for the cycles of one payment ended.
@@ -47,13 +54,14 @@ def cycles(search: Search) -> Found:
     nodes = np.full(max(len(search.network.nodes), 1), UNSEEN)
     low = _begun(edges, search.within, nodes)
     near = search.distance(search.hops // 2)
-    todo = _in_order(edges, _likely(edges, low, near, search.hops, nodes, np.zeros(GLANCE, np.int32)), near)
+    glance = np.zeros(GLANCE if search.members is None else 0, np.int32)
+    todo = _in_order(edges, _likely(edges, low, near, search.hops, nodes, glance), near)
     ended = np.full(len(edges), DONE, np.uint8)
     ended[todo] = LEFT
-    steps = max(STEPS, STEPS_EACH * len(edges))
+    steps = max(STEPS, STEPS_EACH * len(edges)) if search.members is None else STEPS_ASKED
     start, edge = np.zeros(1, np.int64), np.zeros(0, np.int32)
     for budget in sorted({min(most, search.budget) for most in (FIRST, search.budget)}):
-        nodes[["seen", "back"]] = 0
+        nodes[["seen", "back", "paid"]] = 0
         more, added, state, spent = _closed(
             edges, todo, low, nodes, np.zeros(FRONT, np.int32), near, search.hops, search.at_least, search.cap, budget,
             search.band.low, search.band.high, search.band.open, PER_PAYMENT, steps, WRITTEN - (start.size - 1),
@@ -68,7 +76,7 @@ def cycles(search: Search) -> Found:
     result = sequences(search, start, edge)
     result.skipped = [
         *cut_at("more payments than cap or budget allow to follow back", target[(ended == SPENT) | (ended == CAPPED)]),
-        *cut_at("not looked at: the steps or the cycles for the whole network were spent", target[ended == LEFT]),
+        *cut_at(UNLOOKED, target[ended == LEFT]),
         *cut_at(f"more than {PER_PAYMENT} cycles closed by one payment", target[ended == FULL]),
     ]
     return result
@@ -78,17 +86,28 @@ def _in_order(edges: Array, likely: Array, near: Array) -> Array:
     """The nearest, then the largest first."""
     todo = np.flatnonzero(likely)
     far = near[edges["source"][todo]] + near[edges["target"][todo]]
-    return todo[np.lexsort((todo, -edges["amount"][todo], far))]
+    return todo[np.lexsort((todo, -magnitude(edges["amount"][todo]), far))]
+
+
+def magnitude(amount: Array) -> Array:
+    """The power of two in an amount: payments are taken by it, then by time, since neighbours in time lie close in
+    memory."""
+    return np.floor(np.log2(np.maximum(amount, 1))).astype(np.int64)
 
 
 @_jit
 def _likely(edges: Array, low: Array, near: Array, hops: int, nodes: Array, front: Array) -> Array:
-    """Whether a payment may close a cycle (with an account that was asked for), for all that sets of accounts tell."""
+    """Whether a payment may close a cycle (with an account that was asked for), for all that sets of accounts tell;
+    with no ``front`` to look at them, all are taken."""
     likely = np.zeros(edges.size, np.bool_)
     for e in range(edges.size):
         if low[e] >= 0 and near[edges[e].source] + near[edges[e].target] < hops:
             t, begun = edges[e].time, edges[low[e]].time
-            likely[e] = closes(edges, e, low[e], begun + np.int64((t - begun) * _MEETING), nodes, front) != 0
+            likely[e] = (
+                hops <= SHORT
+                or front.size == 0
+                or closes(edges, e, low[e], begun + np.int64((t - begun) * _MEETING), nodes, front) != 0
+            )
     return likely
 
 
@@ -200,6 +219,18 @@ def _within_reach(paths: Array, at: int, near: Array) -> bool:
 
 
 @_jit
+def _written(edge: Array, size: int, first: int, paths: Array, at: int) -> tuple[Array, int]:
+    """``edge`` with ``first`` and the payments of the path at the end, and its new size."""
+    edge = pushed(edge, size, first)
+    size += 1
+    while at >= 0:
+        edge = pushed(edge, size, paths[at].edge)
+        size += 1
+        at = paths[at].parent
+    return edge, size
+
+
+@_jit
 def _closed(
     edges: Array, todo: Array, lows: Array, nodes: Array, front: Array, near: Array, hops: int, at_least: int,
     cap: int, budget: int, low: float, high: float, any_amount: bool, most: int, most_steps: int, most_written: int,
@@ -210,6 +241,7 @@ def _closed(
     ended = np.full(todo.size, LEFT, np.uint8)
     count = size = 0
     paths = np.zeros(budget + 2, PATH)
+    sieve = np.zeros(SIEVE, np.uint64)
     spent = 0
     for i in range(todo.size):
         if spent > most_steps or count >= most_written:
@@ -218,11 +250,14 @@ def _closed(
         v = edges[e].target
         first = lows[e]
         until = edges[first].time + np.int64((edges[e].time - edges[first].time) * _MEETING)
-        known = closes(edges, e, first, until, nodes, front)
+        known = -1
         ended[i] = DONE
-        if known == 0:
-            spent += front.size // 8
-            continue
+        if hops > SHORT:
+            known = closes(edges, e, first, until, nodes, front)
+            spent += front.size // 8 if known == 0 else front.size
+            if known == 0:
+                continue
+        noted = mark(edges, e, first, nodes, sieve)
         paths[0].edge = e
         paths[0].node = edges[e].source
         paths[0].parent = -1
@@ -230,12 +265,17 @@ def _closed(
         begin = 0
         length = 1
         steps = told = 0
-        while begin < room and length < hops and steps <= budget and told <= most:
+        while begin < room and length < hops and told <= most:
             stop = room
             for at in range(begin, stop):
                 f = paths[at].edge
                 bound = edges[f].time
+                before = told
                 g = edges[f].source_in
+                if steps > budget:
+                    ended[i] = SPENT
+                if steps > budget or (noted and length + 1 == hops):
+                    g = -1
                 while g >= first and edges[g].time >= bound:
                     steps += 1
                     g = edges[g].before_in
@@ -257,15 +297,8 @@ def _closed(
                         if length + 1 >= at_least and (near[v] == 0 or _within_reach(paths, at, near)):
                             told += 1
                             if told > most:
-                                ended[i] = FULL
                                 break
-                            edge = pushed(edge, size, g)
-                            size += 1
-                            p = at
-                            while p >= 0:
-                                edge = pushed(edge, size, paths[p].edge)
-                                size += 1
-                                p = paths[p].parent
+                            edge, size = _written(edge, size, g, paths, at)
                             count += 1
                             start = pushed(start, count, size)
                     elif fits and length + 1 < hops and edges[g].source_in >= first:
@@ -280,9 +313,24 @@ def _closed(
                             paths[room].parent = at
                             room += 1
                     g = edges[g].before_in
-                if steps > budget or told > most:
+                if noted and told == before and (steps > budget or length + 1 == hops):
+                    spent += 1
+                    g = paid(edges, e, paths[at].node, bound, nodes, sieve)
+                    while g >= first and length + 1 >= at_least and told <= most:
+                        if any_amount or kept(edges[g].amount, edges[f].amount, low, high):
+                            if near[v] == 0 or _within_reach(paths, at, near):
+                                told += 1
+                                if told <= most:
+                                    edge, size = _written(edge, size, g, paths, at)
+                                    count += 1
+                                    start = pushed(start, count, size)
+                            if any_amount:
+                                break
+                        g = edges[g].before_pair
+                if told > most:
+                    ended[i] = FULL
                     break
             begin = stop
             length += 1
-        spent += steps + front.size
+        spent += steps
     return start[: count + 1].copy(), edge[:size].copy(), ended, spent

@@ -421,10 +421,14 @@ def test_ids_hang_on_the_payments_alone(kind):
 
 def test_only_what_was_asked_for():
     net = large_network(payments=1_500, nodes=60)
-    every = motifs.find(net, "cycle", limit=10**6)
-    mine = motifs.find(net, "cycle", accounts=["n3"], limit=10**6)
-    with_n3 = every.edges.filter((pl.col("source") == "n3") | (pl.col("target") == "n3"))["motif_id"].unique()
-    assert mine.instances.height > 0 and set(mine.instances["motif_id"]) == set(with_n3)
+    for kind in sorted(set(motifs.KINDS) - {"funnel"}):
+        bounds = {"hops": 4, "within": timedelta(days=3), "limit": 10**6}
+        every = motifs.find(net, kind, **bounds)
+        mine = motifs.find(net, kind, accounts=["n3"], **bounds)
+        with_n3 = every.edges.filter((pl.col("source") == "n3") | (pl.col("target") == "n3"))["motif_id"].unique()
+        assert set(mine.instances["motif_id"]) == set(with_n3), kind
+        assert mine.instances.equals(every.instances.filter(pl.col("motif_id").is_in(with_n3.implode()))), kind
+    assert motifs.find(net, "cycle", accounts=["nobody"]).instances.is_empty()
     since, until = datetime(1970, 1, 5, tzinfo=UTC), datetime(1970, 1, 15, tzinfo=UTC)
     part = motifs.find(net, "cycle", since=since, until=until)
     assert part.edges["booked_at"].min() >= since and part.edges["booked_at"].max() <= until
