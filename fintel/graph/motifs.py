@@ -112,10 +112,10 @@ class Motifs:
     """What was found.
 
     instances: ``motif_id, kind, account_id`` (the anchor), ``begun, ended, accounts, payments, amount`` (sum over its
-    payments, base currency), ``retention`` (share passed on; null where the kind has none or amounts are unknown),
-    strongest first. edges: ``motif_id, hop, row, source, target, booked_at, amount_base``, and ``transaction_id`` where
-    ``find`` was given tables; ``row`` is the payment's in the transactions table. skipped: ``account_id, reason,
-    edges``: at how many payments of the account something was left out, and why.
+    payments, base currency; null where none is known), ``retention`` (share passed on; null where the kind has none or
+    amounts are unknown), strongest first. edges: ``motif_id, hop, row, source, target, booked_at, amount_base``, and
+    ``transaction_id`` where ``find`` was given tables; ``row`` is the payment's in the transactions table. skipped:
+    ``account_id, reason, edges``: at how many payments of the account something was left out, and why.
     """
 
     instances: pl.DataFrame
@@ -259,7 +259,7 @@ def _told(network: Network, kind: str, found: Found, limit: int, tables: Tables 
             ended=pl.max("booked_at"),
             accounts=pl.col("source").append(pl.col("target")).drop_nulls().n_unique().cast(pl.Int64),
             payments=pl.len().cast(pl.Int64),
-            amount=pl.sum("amount_base").cast(MONEY),
+            amount=pl.when(pl.col("amount_base").is_not_null().any()).then(pl.sum("amount_base")).cast(MONEY),
         )
         .with_columns(
             account_id=network.nodes.gather(found.anchor),

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fintel.errors import FintelError
-from fintel.graph import motifs
+from fintel.graph import instances_cycles, motifs
 from fintel.graph.surroundings import around
 from fintel.graph.ways import way
 from tests.graph.payments import HOUR, network_of, networks
@@ -417,6 +417,19 @@ def test_ids_hang_on_the_payments_alone(kind):
     later = rows + [(60, 61, rows[-1][2] + 40 * 24 * HOUR, 500_000), (61, 62, rows[-1][2] + 41 * 24 * HOUR, 500_000)]
     more = motifs.find(network_of(later, 63), kind, within=timedelta(hours=12), limit=10**6)
     assert set(told.instances["motif_id"]) <= set(more.instances["motif_id"])
+
+
+def test_what_no_steps_were_left_for_is_told(monkeypatch):
+    net = large_network(payments=1_500, nodes=60)
+    every = motifs.find(net, "cycle", hops=4, limit=10**6)
+    monkeypatch.setattr(instances_cycles, "STEPS", 1_000)
+    monkeypatch.setattr(instances_cycles, "STEPS_EACH", 0)
+    some = motifs.find(net, "cycle", hops=4, limit=10**6)
+    assert 0 < some.instances.height < every.instances.height
+    assert set(some.skipped["reason"]) == {instances_cycles.UNLOOKED}
+    # The largest payments came first.
+    closing = [m.edges.group_by("motif_id").agg(pl.last("amount_base"))["amount_base"] for m in (some, every)]
+    assert closing[0].min() > closing[1].quantile(0.9)
 
 
 def test_only_what_was_asked_for():
