@@ -88,8 +88,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", nargs="?", type=Path, default=ROOT.parent / "shared" / "data")
     parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.add_argument("--speed", type=Path, help="what motifs_speed.py printed, to be told too")
     chosen = parser.parse_args()
     found = measure(chosen.folder)
+    if chosen.speed:
+        found["speed"] = json.loads(chosen.speed.read_text())
     print(json.dumps(found, indent=2) if chosen.json else page(found))
 
 

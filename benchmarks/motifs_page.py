@@ -6,14 +6,18 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
-from fintel.graph.instances_cycles import PER_PAYMENT
+from fintel.graph.instances_cycles import PER_PAYMENT, STEPS, STEPS_ASKED, STEPS_EACH, WRITTEN
+from fintel.graph.instances_layers import LEGS
+from fintel.graph.instances_stars import WAYS
 from fintel.graph.kernels_meetings import HUB
 from fintel.graph.motifs import BUDGET, CAP, KINDS, LIMIT
 
 
 def page(found: Mapping[str, Any]) -> str:
     """The whole page."""
-    return "\n\n".join([_TOP.strip(), kinds(), _POLICIES.strip(), attempts(found), planted(found)]) + "\n"
+    return (
+        "\n\n".join([_TOP.strip(), kinds(), _POLICIES.strip(), attempts(found), planted(found), *speed(found)]) + "\n"
+    )
 
 
 def kinds() -> str:
@@ -74,6 +78,24 @@ def planted(found: Mapping[str, Any]) -> str:
     return f"{_PLANTED.strip()}\n\n{_table(header, rows)}\n\n{sums}"
 
 
+def speed(found: Mapping[str, Any]) -> list[str]:
+    """Seconds by kind and network, if they were measured."""
+    if "speed" not in found:
+        return []
+    rows = [
+        (
+            p["network"], f"`{p['kind']}`", p["all"], f"{p['payments'] / 1_000 / max(p['all'], 0.01):,.0f}",
+            p["busiest"], p["middle"], f"{p['instances']:,}", f"{p['skipped_accounts']:,}",
+        )
+        for p in found["speed"]
+    ]  # fmt: skip
+    header = (
+        "network", "motif", "all accounts", "thousand payments a second", "the busiest account", "a middle account",
+        "instances told", "accounts with something skipped",
+    )  # fmt: skip
+    return [_SPEED.strip() + "\n\n" + _table(header, rows)]
+
+
 def _share(part: int, whole: int) -> str:
     return f"{100 * part / whole:.0f} %" if whole else "–"
 
@@ -128,7 +150,11 @@ _POLICIES = f"""
 At most {CAP} payments of an account are looked at for one payment (one with more than {HUB} payers or payees is no
 mid of a scatter–gather); an account with
 more of them (fans: counterparties) in one window is a hub, and its windows are not searched (`--cap`
-raises that); {BUDGET:,} steps for the cycles that one payment closes; {LIMIT:,} instances. Whatever that leaves out is
+raises that); {BUDGET:,} steps for the cycles that one payment closes; {LIMIT:,} instances. For all cycles of a
+network there are {STEPS:,} steps ({STEPS_EACH} a payment if that is more; {STEPS_ASKED:,} if accounts are asked for),
+for all triangles over a mid {LEGS:,}, for all ways over mids {WAYS:,}, and {WRITTEN:,} cycles or triangles are
+written out: the largest payments (by powers of two) come first, the nearest if accounts are asked for. A narrower
+period, fewer `--hops`, an amount rule or `--account` leave less out. Whatever that leaves out is
 in `skipped`, by account, with the reason and at how many payments. Bursts are new counterparties against the month
 before: in the first month of a feed everybody is new.
 """
@@ -142,6 +168,15 @@ no amount rule (amounts there wander, and currencies go through rough rates).
 *Form defined*: the payments of the attempt alone make the motif. *Found*: one instance in the network of all attempts
 holds all its payments. *In parts*: several instances of the motif do. *As chains*: not found under its name, but
 pass-through chains hold all its payments. Self-transfers (11 attempts have one) are no edges and are left out.
+"""
+_SPEED = """
+## How long it takes
+
+CPU seconds at the bounds of the kind, on networks of a million payments in ten days
+(`benchmarks/graph_populations.py`),
+all measured in one run on two busy cores. For one account, what lies too far away to be part of an instance is not
+looked at, but for chains, stacks, smurfing and funnels, whose parts may be anywhere. Places of funnels are made-up
+banks.
 """
 _PLANTED = """
 ## Planted instances among lawful payments

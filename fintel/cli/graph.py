@@ -116,6 +116,7 @@ def motifs(
             tables = canonical_tables(store)
             show("network", 0, 1)
             net = network(tables, as_of=last, by=by)
+            _unknown(account, net.nodes)
             kinds = kind or list(KINDS)
             found = {}
             for done, name in enumerate(kinds):
@@ -125,7 +126,6 @@ def motifs(
                     fee=fee, hops=hops, at_least=at_least, limit=limit, cap=cap,
                     tables=tables,
                 )  # fmt: skip
-        _unknown(account, net.nodes)
         if as_json:
             print_json(
                 {
@@ -205,7 +205,7 @@ def _cell(value: object, safe: object) -> str:
 def around(
     account: Annotated[str, typer.Argument(help="Account id, alert id, or rank.")],
     hops: Annotated[int, typer.Option(min=1, max=6, help="Steps from the account.")] = 1,
-    days: Annotated[int, typer.Option(min=1, help="Look at so many days before --to.")] = 30,
+    days: Annotated[int, typer.Option(min=1, max=36_500, help="Look at so many days before --to.")] = 30,
     until: To = None,
     picture: Annotated[
         Path | None, typer.Option("--picture", "-p", help="Write a picture here: .svg or .html.")
@@ -241,7 +241,7 @@ def around(
             last = moment(until) or last_moment(store)
             run_id, episodes = _episodes(store, run)
             show("network", 0, 1)
-            net = between(network(tables, as_of=last, by=by), last - timedelta(days=days), last)
+            net = between(network(tables, as_of=last, by=by), _days_before(last, days), last)
             wanted = _account(store, account, run_id, net.nodes)
             found = look(net, wanted, hops=hops, hub=hub)
             marked = seeds(tables, last, episodes)["account_id"]
@@ -265,6 +265,12 @@ def around(
         print_table(f"around {wanted}, {days} days (★ hit, ◆ seed)", columns, rows, right=("payments", "amount"))
         for n in found.nodes.filter("hub").iter_rows(named=True):
             say(f"{n['node']} is a hub with {n['counterparties']:,} counterparties: not looked behind (--hub)")
+
+
+def _days_before(last: datetime, days: int) -> datetime:
+    """The moment so many days before, or the first that there is."""
+    span_there_is = last - datetime.min.replace(tzinfo=last.tzinfo)
+    return last - min(timedelta(days=days), span_there_is)
 
 
 def _episodes(store: Lake, run: str | None) -> tuple[str | None, pl.DataFrame | None]:

@@ -17,6 +17,9 @@ Array = npt.NDArray[Any]
 
 _jit = numba.njit(nogil=True, cache=True)
 
+#: More than the length of any way.
+_FAR = 10_000
+
 
 class Band(NamedTuple):
     """An amount is passed on if the next one is from ``low`` to ``high`` times this one; (0, inf): no rule."""
@@ -33,7 +36,8 @@ class Band(NamedTuple):
 @dataclass(frozen=True)
 class Search:
     """What to look for. ``within`` in µs; the rest as in ``motifs.find``. ``places``: of a network of placed payments,
-    the code of the place in (where the payee was paid) and out, int32 (m,) each, -1 where none is known."""
+    the code of the place in (where the payee was paid) and out, int32 (m,) each, -1 where none is known. ``members``:
+    numbers of the accounts that were asked for, if not for all."""
 
     network: Network
     edges: Array
@@ -44,6 +48,21 @@ class Search:
     cap: int
     budget: int
     places: tuple[Array, Array] | None = None
+    members: Array | None = None
+
+    def distance(self, most: int) -> Array:
+        """Payments between each account and the nearest that was asked for, either way: int32 (n,), 0 for all if all
+        were; of accounts farther than ``most``, some number that is more than any way."""
+        size = max(len(self.network.nodes), 1)
+        if self.members is None:
+            return np.zeros(size, np.int32)
+        near = np.full(size, _FAR, np.int32)
+        near[self.members] = 0
+        for _ in range(most):
+            one, other = near[self.network.source], near[self.network.target]
+            np.minimum.at(near, self.network.source, other + 1)
+            np.minimum.at(near, self.network.target, one + 1)
+        return near
 
 
 @dataclass

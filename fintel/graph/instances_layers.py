@@ -24,13 +24,17 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from fintel.graph import kernels_meetings
-from fintel.graph.instances_cycles import cycles, sequences
+from fintel.graph.instances_cycles import UNLOOKED, WRITTEN, cycles, magnitude, sequences
 from fintel.graph.instances_found import Array, Found, Search, column_of, cut_at, joined, pushed
 from fintel.graph.instances_stars import scatter_gather
 from fintel.graph.kernels_amounts import kept
 from fintel.graph.layout import MICROSECOND, Settings
 
 _jit = numba.njit(nogil=True, cache=True)
+
+
+#: Payments looked at for all triangles over a mid in a network.
+LEGS = 100_000_000
 
 
 def stacks(search: Search) -> Found:
@@ -203,26 +207,37 @@ def smurfing(search: Search) -> Found:
 def triangles(search: Search) -> Found:
     """Triangles in time order, through and round."""
     through, truncated = _meetings(search, "triangles_through")
-    start, edge, cut = _through(
-        search.edges, np.flatnonzero(through > 0), search.within, search.cap, search.band.low, search.band.high
-    )
+    flagged = np.flatnonzero(through > 0)
+    flagged = flagged[np.lexsort((flagged, -magnitude(search.network.amount[flagged])))]
+    start, edge, cut, left = _through(
+        search.edges, flagged, search.within, search.cap, search.band.low, search.band.high, search.budget, LEGS,
+        WRITTEN,
+    )  # fmt: skip
     direct = sequences(search, start, edge)
     direct.skipped = [
         *cut_at("hub among the mids, or more mids than the cap", search.network.source[np.flatnonzero(truncated)]),
-        *cut_at("more payments than the cap to follow back", search.network.source[cut]),
+        *cut_at("more payments than cap or budget allow to follow back", search.network.source[cut]),
+        *cut_at(UNLOOKED, search.network.source[left]),
     ]
     return joined([direct, cycles(replace(search, hops=3, at_least=3))])
 
 
 @_jit
-def _through(edges: Array, flagged: Array, within: int, cap: int, low: float, high: float) -> Any:
-    """Starts, and payments of each triangle: both legs, then the direct one; direct payments at which the cap was
-    met."""
+def _through(
+    edges: Array, flagged: Array, within: int, cap: int, low: float, high: float, budget: int, most_steps: int,
+    most_written: int,
+) -> Any:  # fmt: skip
+    """Starts, and payments of each triangle: both legs, then the direct one; direct payments at which cap or budget was
+    met; those that no steps were left for."""
     start = np.zeros(16, np.int64)
     edge = np.zeros(16, np.int32)
     cut = np.zeros(0, np.int64)
-    count = size = cuts = 0
-    for e in flagged:
+    count = size = cuts = spent = 0
+    for i in range(flagged.size):
+        if spent > most_steps or count >= most_written:
+            return start[: count + 1].copy(), edge[:size].copy(), cut[:cuts].copy(), flagged[i:].copy()
+        e = flagged[i]
+        steps = 0
         u = edges[e].source
         t = edges[e].time
         looked = 0
@@ -233,7 +248,7 @@ def _through(edges: Array, flagged: Array, within: int, cap: int, low: float, hi
         full = False
         while g >= 0 and edges[g].time > t - within:
             looked += 1
-            if looked > cap:
+            if looked > cap or steps > budget:
                 full = True
                 break
             after = edges[g].after_pair
@@ -242,6 +257,7 @@ def _through(edges: Array, flagged: Array, within: int, cap: int, low: float, hi
                 f = edges[g].source_in
                 while f >= 0 and edges[f].time > t - within:
                     deep += 1
+                    steps += 1
                     if deep > cap:
                         full = True
                         break
@@ -256,7 +272,8 @@ def _through(edges: Array, flagged: Array, within: int, cap: int, low: float, hi
                         break
                     f = edges[f].before_in
             g = edges[g].before_in
+        spent += steps + looked
         if full:
             cut = pushed(cut, cuts, e)
             cuts += 1
-    return start[: count + 1].copy(), edge[:size].copy(), cut[:cuts].copy()
+    return start[: count + 1].copy(), edge[:size].copy(), cut[:cuts].copy(), flagged[:0].copy()

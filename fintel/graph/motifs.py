@@ -23,7 +23,7 @@ from fintel.graph.instances_found import Array, Band, Found, Search, linked
 from fintel.graph.kernels_chains import PEELED
 from fintel.graph.layout import MICROSECOND
 from fintel.graph.network import Network
-from fintel.graph.ways import between
+from fintel.graph.ways import about, between, near_in_time
 
 _DAY = timedelta(days=1)
 #: How many instances are told at most, unless said otherwise.
@@ -39,6 +39,7 @@ class Kind:
     doc: what it is. anchor: the account that an instance is told of. within: how far its payments lie apart at most, by
     default (chains: how long money lies at an account). at_least: what there must be at least, by default, of ``of``.
     band: share of an amount that is passed on, where there is an amount rule by default.
+    reach: an account's instances are made of payments of accounts at most so many payments from it; None: of any.
     """
 
     doc: str
@@ -49,23 +50,24 @@ class Kind:
     search: Callable[[Search], Found]
     amounts: str
     band: Band | None = None
+    reach: int | None = None
 
 
 _PASSED = Band(0.85, 1.05)
 KINDS: Mapping[str, Kind] = {
     "fan-in": Kind(
-        "many pay one", "the payee", "payers", _DAY, 5, instances_stars.fan_in, "none",
+        "many pay one", "the payee", "payers", _DAY, 5, instances_stars.fan_in, "none", reach=1,
     ),
     "fan-out": Kind(
-        "one pays many", "the payer", "payees", _DAY, 5, instances_stars.fan_out, "none",
+        "one pays many", "the payer", "payees", _DAY, 5, instances_stars.fan_out, "none", reach=1,
     ),
     "gather-scatter": Kind(
         "many pay one, who then pays many", "the account in the middle", "payers and payees", 7 * _DAY, 3,
-        instances_stars.gather_scatter, "what it pays is what it was paid",
+        instances_stars.gather_scatter, "what it pays is what it was paid", reach=1,
     ),
     "scatter-gather": Kind(
         "one pays several mids, which pay one", "the payer", "mids", 7 * _DAY, 3, instances_stars.scatter_gather,
-        "each mid passes on what it was paid",
+        "each mid passes on what it was paid", reach=1,
     ),
     "cycle": Kind(
         "money comes back to where it set out", "where it sets out", "payments", 7 * _DAY, 3, instances_cycles.cycles,
@@ -81,7 +83,7 @@ KINDS: Mapping[str, Kind] = {
     ),
     "reciprocal": Kind(
         "two accounts pay each other", "who paid first", "payments each way", 7 * _DAY, 1, instances_stars.round_trips,
-        "the sums of both directions are alike",
+        "the sums of both directions are alike", reach=0,
     ),
     "stack": Kind(
         "layers: several payers reach a payee over several mids", "the payee", "payers and mids", 7 * _DAY, 3,
@@ -96,11 +98,11 @@ KINDS: Mapping[str, Kind] = {
     ),
     "triangle": Kind(
         "three accounts: directly and over a mid, or round", "where it sets out", "", 7 * _DAY, 1,
-        instances_layers.triangles, "each payment passes on the one before",
+        instances_layers.triangles, "each payment passes on the one before", reach=1,
     ),
     "burst": Kind(
         "many new counterparties at once", "who pays or is paid by them", "new counterparties", _DAY, 5,
-        instances_stars.bursts, "none",
+        instances_stars.bursts, "none", reach=1,
     ),
 }  # fmt: skip
 
@@ -110,10 +112,10 @@ class Motifs:
     """What was found.
 
     instances: ``motif_id, kind, account_id`` (the anchor), ``begun, ended, accounts, payments, amount`` (sum over its
-    payments, base currency), ``retention`` (share passed on; null where the kind has none or amounts are unknown),
-    strongest first. edges: ``motif_id, hop, row, source, target, booked_at, amount_base``, and ``transaction_id`` where
-    ``find`` was given tables; ``row`` is the payment's in the transactions table. skipped: ``account_id, reason,
-    edges``: at how many payments of the account something was left out, and why.
+    payments, base currency; null where none is known), ``retention`` (share passed on; null where the kind has none or
+    amounts are unknown), strongest first. edges: ``motif_id, hop, row, source, target, booked_at, amount_base``, and
+    ``transaction_id`` where ``find`` was given tables; ``row`` is the payment's in the transactions table. skipped:
+    ``account_id, reason, edges``: at how many payments of the account something was left out, and why.
     """
 
     instances: pl.DataFrame
@@ -142,7 +144,9 @@ def find(
 
     Parameters
     ----------
-    accounts: only instances in which one of these takes part, whatever its part.
+    accounts: only instances in which one of these takes part, whatever its part. Where a kind has a ``reach``, only
+        the payments that far from them are looked at, and cycles are looked for nearest to them first: so fewer bounds
+        are met, and an instance may be told that the search for all accounts had to leave out.
     since, until: only payments in [since, until] are looked at.
     within: all payments of an instance lie in (t - within, t], t being its last; for chains, each is at most so much
         later than the one before.
@@ -180,10 +184,29 @@ def find(
         looked_at, places = instances_places.placed(tables, since, until)
     else:
         looked_at = between(network, since, until)
-    search = Search(looked_at, linked(looked_at), window // MICROSECOND, band, least, hops, cap, budget, places)
-    found = _distinct(looked_at, chosen.search(search))
-    members = None if accounts is None else looked_at.numbers(pl.Series(sorted(accounts), dtype=pl.String))
-    return _told(looked_at, kind, found, members, limit, tables)
+    members = None
+    if accounts is not None:
+        members = looked_at.numbers(pl.Series(sorted(accounts), dtype=pl.String))
+        members = members[members >= 0]
+        if chosen.reach is not None:
+            looked_at = about(looked_at, members, chosen.reach)
+        elif kind == "cycle":
+            looked_at = near_in_time(looked_at, members, window // MICROSECOND)
+    search = Search(
+        looked_at, linked(looked_at), window // MICROSECOND, band, least, hops, cap, budget, places, members
+    )
+    found = _distinct(looked_at, _held(looked_at, chosen.search(search), members))
+    return _told(looked_at, kind, found, limit, tables)
+
+
+def _held(network: Network, found: Found, members: Array | None) -> Found:
+    """The instances in which one of these accounts (numbers) takes part; all, if for all was asked."""
+    if members is None or not len(found):
+        return found
+    mine = np.zeros(len(network.nodes) + 1, bool)
+    mine[members] = True
+    with_one = mine[network.source[found.edge]] | mine[network.target[found.edge]]
+    return found.kept(np.flatnonzero(np.logical_or.reduceat(with_one, found.start[:-1])))
 
 
 def _distinct(network: Network, found: Found) -> Found:
@@ -207,15 +230,8 @@ def _distinct(network: Network, found: Found) -> Found:
     return found.kept(np.asarray(chosen, np.int64))
 
 
-def _told(
-    network: Network, kind: str, found: Found, members: Array | None, limit: int, tables: Tables | None
-) -> Motifs:
+def _told(network: Network, kind: str, found: Found, limit: int, tables: Tables | None) -> Motifs:
     skipped = list(found.skipped)
-    if members is not None and len(found):
-        mine = np.zeros(len(network.nodes) + 1, bool)
-        mine[members[members >= 0]] = True
-        with_one = mine[network.source[found.edge]] | mine[network.target[found.edge]]
-        found = found.kept(np.flatnonzero(np.logical_or.reduceat(with_one, found.start[:-1])))
     if len(found) > limit:
         skipped.append((f"more than {limit:,} instances; the strongest are told", found.anchor[limit:]))
         found = found.kept(np.arange(limit))
@@ -243,7 +259,7 @@ def _told(
             ended=pl.max("booked_at"),
             accounts=pl.col("source").append(pl.col("target")).drop_nulls().n_unique().cast(pl.Int64),
             payments=pl.len().cast(pl.Int64),
-            amount=pl.sum("amount_base").cast(MONEY),
+            amount=pl.when(pl.col("amount_base").is_not_null().any()).then(pl.sum("amount_base")).cast(MONEY),
         )
         .with_columns(
             account_id=network.nodes.gather(found.anchor),

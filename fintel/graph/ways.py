@@ -62,7 +62,35 @@ def between(network: Network, since: datetime | None, until: datetime | None) ->
     end = len(network) if until is None else int(np.searchsorted(network.time, _micros(until), "right"))
     if (begin, end) == (0, len(network)):
         return network
-    part = slice(begin, max(begin, end))
+    return _part(network, slice(begin, max(begin, end)))
+
+
+def about(network: Network, members: Array, steps: int) -> Network:
+    """The network of the payments of these accounts (numbers), and of those up to ``steps`` payments from them."""
+    mine = np.zeros(len(network.nodes) + 1, bool)
+    mine[members] = True
+    for _ in range(steps):
+        touched = mine[network.source] | mine[network.target]
+        mine[network.source[touched]] = True
+        mine[network.target[touched]] = True
+    return _part(network, np.flatnonzero(mine[network.source] | mine[network.target]))
+
+
+def near_in_time(network: Network, members: Array, within: int) -> Network:
+    """The network of the payments that lie less than ``within`` µs from some payment of these accounts (numbers)."""
+    mine = np.zeros(len(network.nodes) + 1, bool)
+    mine[members] = True
+    moments = network.time[mine[network.source] | mine[network.target]]
+    if not moments.size:
+        return _part(network, slice(0, 0))
+    after = np.searchsorted(moments, network.time, "left")
+    ahead = moments[np.minimum(after, moments.size - 1)] - network.time
+    behind = network.time - moments[np.maximum(after - 1, 0)]
+    close = ((ahead >= 0) & (ahead < within)) | ((behind >= 0) & (behind < within))
+    return _part(network, np.flatnonzero(close))
+
+
+def _part(network: Network, part: Array | slice) -> Network:
     return Network(
         network.source[part], network.target[part], network.time[part], network.amount[part], network.row[part],
         network.nodes,

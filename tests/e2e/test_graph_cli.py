@@ -102,6 +102,7 @@ def test_wrong_words_have_hints(home: Path) -> None:
     nobody = fintel("graph", "motifs", "-a", "meridian-us|ring-c", folder=home, code=2)
     assert "no payment names the account" in nobody.stderr and "hint" in nobody.stderr
     assert "hint" in fintel("graph", "around", "nobody", folder=home, code=2).stderr
+    assert fintel("graph", "around", 1, "--to", "0001-01-02", "--json", folder=home, code=2).stderr.startswith("error:")
     assert ".svg or .html" in fintel("graph", "around", 1, "--picture", "a.png", folder=home, code=2).stderr
     assert "one of them" in fintel("graph", "motifs", "--json", "--csv", folder=home, code=2).stderr
 

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fintel.errors import FintelError
-from fintel.graph import motifs
+from fintel.graph import instances_cycles, motifs
 from fintel.graph.surroundings import around
 from fintel.graph.ways import way
 from tests.graph.payments import HOUR, network_of, networks
@@ -419,12 +419,29 @@ def test_ids_hang_on_the_payments_alone(kind):
     assert set(told.instances["motif_id"]) <= set(more.instances["motif_id"])
 
 
+def test_what_no_steps_were_left_for_is_told(monkeypatch):
+    net = large_network(payments=1_500, nodes=60)
+    every = motifs.find(net, "cycle", hops=4, limit=10**6)
+    monkeypatch.setattr(instances_cycles, "STEPS", 1_000)
+    monkeypatch.setattr(instances_cycles, "STEPS_EACH", 0)
+    some = motifs.find(net, "cycle", hops=4, limit=10**6)
+    assert 0 < some.instances.height < every.instances.height
+    assert set(some.skipped["reason"]) == {instances_cycles.UNLOOKED}
+    # The largest payments came first.
+    closing = [m.edges.group_by("motif_id").agg(pl.last("amount_base"))["amount_base"] for m in (some, every)]
+    assert closing[0].min() > closing[1].quantile(0.9)
+
+
 def test_only_what_was_asked_for():
     net = large_network(payments=1_500, nodes=60)
-    every = motifs.find(net, "cycle", limit=10**6)
-    mine = motifs.find(net, "cycle", accounts=["n3"], limit=10**6)
-    with_n3 = every.edges.filter((pl.col("source") == "n3") | (pl.col("target") == "n3"))["motif_id"].unique()
-    assert mine.instances.height > 0 and set(mine.instances["motif_id"]) == set(with_n3)
+    for kind in sorted(set(motifs.KINDS) - {"funnel"}):
+        bounds = {"hops": 4, "within": timedelta(days=3), "limit": 10**6}
+        every = motifs.find(net, kind, **bounds)
+        mine = motifs.find(net, kind, accounts=["n3"], **bounds)
+        with_n3 = every.edges.filter((pl.col("source") == "n3") | (pl.col("target") == "n3"))["motif_id"].unique()
+        assert set(mine.instances["motif_id"]) == set(with_n3), kind
+        assert mine.instances.equals(every.instances.filter(pl.col("motif_id").is_in(with_n3.implode()))), kind
+    assert motifs.find(net, "cycle", accounts=["nobody"]).instances.is_empty()
     since, until = datetime(1970, 1, 5, tzinfo=UTC), datetime(1970, 1, 15, tzinfo=UTC)
     part = motifs.find(net, "cycle", since=since, until=until)
     assert part.edges["booked_at"].min() >= since and part.edges["booked_at"].max() <= until
