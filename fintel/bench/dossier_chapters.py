@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from fintel.bench.clauses import CLAUSES, NOT_AT_HAND, NOT_PROVIDED, Clause
@@ -14,6 +14,7 @@ from fintel.bench.dossier_sensitivity import families, fusion, single_features
 from fintel.bench.evaluation_told import TABLES, facts
 from fintel.features.catalog import BY_NAME, FAMILIES
 from fintel.models import drift, subgroups
+from fintel.models.calibration import CalibrationCard
 from fintel.models.evaluation import Measured
 from fintel.models.pictures import evaluation_charts
 
@@ -84,6 +85,7 @@ def _model_card(material: Material) -> Chapter:
         Section("At the budget", picture=charts.get("at-budget.svg", "")),
         Section("Beside the rules", columns=("ranking", "average precision less that of rules alone"),
                 rows=tuple((name, signed(e)) for name, e in evaluation.gains.items())),
+        Section("Calibration", *_calibration(dict(card.calibration or {}))),
         *_evaluated(material),
         Section("Ethical considerations", (
             "An account that looks like a laundering one may belong to somebody who is exploited. Reports name such "
@@ -92,6 +94,17 @@ def _model_card(material: Material) -> Chapter:
         )),
         Section("Caveats", items=(*evaluation.notes, "Who is not labelled was mostly never looked at.")),
     ))  # fmt: skip
+
+
+def _calibration(found: Mapping[Any, CalibrationCard]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    if not found:
+        return ("The card has none: no probability stands beside its scores.",), ()
+    return ("Probabilities are shown; the order is the score's. Judged on groups that the curve had not seen.",), tuple(
+        f"{name}: {one.calibration.method}, Brier {one.reliability.brier:.4f} (base rate alone "
+        f"{one.reliability.brier_of_base_rate:.4f}), calibration error {one.reliability.error:.4f}, in the top 5 % "
+        f"{one.reliability.error_top:.4f} (by chance {one.reliability.chance_top:.4f})"
+        for name, one in found.items()
+    )
 
 
 def _ranking_rows(ways: dict[str, Measured]) -> Iterable[tuple[str, ...]]:

@@ -34,7 +34,7 @@ CARD_FILE, TREES_FILE = "card.json", "trees.txt"
 #: Quantiles of a feature in training, 0 to 100 %.
 QUANTILES = 101
 #: Sections of a card that models made by earlier versions do not have.
-_LATER = ("calibration",)
+_LATER = ("calibration", "leakage")
 _CARD_BYTES = 8_000_000
 #: The files of a model, and how large each may be, in bytes.
 FILES = {CARD_FILE: _CARD_BYTES, TREES_FILE: MOST_BYTES}
