@@ -11,12 +11,13 @@ import polars as pl
 from fintel.bench.model_months import MODEL, label_months, months_after, score_months
 from fintel.config import Settings
 from fintel.errors import ModelError
-from fintel.features.windows import account_features
-from fintel.models.dataset import own_accounts
+from fintel.models.account_rows import Rules
 from fintel.models.drift import Drift, Performance, judge_performance, measure_drift
 from fintel.models.labels import read_truth
 from fintel.models.queues import check_judged, read_queues
 from fintel.models.saved import Model
+from fintel.models.training import model_rows
+from fintel.rules.model import Library
 from fintel.rules.runner import Progress
 
 Tables = Mapping[str, pl.LazyFrame]
@@ -27,8 +28,9 @@ _MONTH = 30
 
 
 def watch(
-    tables: Tables, model: Model, settings: Settings, *, as_of: datetime, days: int | None, progress: Progress
-) -> Drift:
+    tables: Tables, model: Model, library: Library, settings: Settings, *, as_of: datetime, days: int | None,
+    progress: Progress,
+) -> Drift:  # fmt: skip
     """Compare the lake as of a moment with what the model was trained on.
 
     Parameters
@@ -41,14 +43,14 @@ def watch(
     ModelError: no account has an entry by then.
     """
     progress("features", 0, 0)
-    own = own_accounts(tables)
-    now = account_features(tables, as_of + _TICK, accounts=own, threads=settings.threads)
+    rules = Rules(library, settings.base_currency)
+    now = model_rows(tables, model, as_of, rules, settings.threads)
     if now.is_empty():
         raise ModelError(f"no account has an entry by {as_of:%Y-%m-%d}", hint="take a later --as-of")
     margin = model.scorer.decision_function(now.select(model.card.names).to_numpy())
     card = model.card.training
     span = days or (round(card.before_days) if card.plan == "time" else _MONTH)
-    performance, notes = performed(tables, model, settings, as_of=as_of, days=span, progress=progress)
+    performance, notes = performed(tables, model, rules, settings, as_of=as_of, days=span, progress=progress)
     if as_of < card.as_of:
         notes.append(f"{as_of:%Y-%m-%d} is before the model was trained ({card.as_of:%Y-%m-%d})")
     if len(card.snapshots) == 1:
@@ -67,7 +69,7 @@ def maturity(tables: Tables, as_of: datetime) -> timedelta | None:
 
 
 def performed(
-    tables: Tables, model: Model, settings: Settings, *, as_of: datetime, days: int, progress: Progress
+    tables: Tables, model: Model, rules: Rules, settings: Settings, *, as_of: datetime, days: int, progress: Progress
 ) -> tuple[Performance | None, list[str]]:
     """Average precision over months after training whose labels are mature; else None, and why."""
     delay = maturity(tables, as_of)
@@ -77,7 +79,7 @@ def performed(
     wait = f"{MATURE:.0%} of labels come within {delay / timedelta(days=1):.0f} days"
     if not ends:
         return None, [f"performance is not measured: {wait}, and no month since training is as old"]
-    rows = score_months(tables, {MODEL: model}, ends, threads=settings.threads, progress=progress)
+    rows = score_months(tables, {MODEL: model}, ends, rules, threads=settings.threads, progress=progress)
     rows, notes = label_months(tables, rows, [model], days, known_by=as_of)
     rows = rows.with_columns(money=pl.lit(None, dtype=pl.Float64))
     try:

@@ -20,6 +20,7 @@ from fintel.config import Settings
 from fintel.domain.schema import LABELS
 from fintel.errors import ModelError
 from fintel.frames import empty
+from fintel.models.account_rows import Rules
 from fintel.models.dataset import Sampling
 from fintel.models.labels import groups, label_rows, read_truth
 from fintel.models.queues import check_judged
@@ -127,7 +128,9 @@ def judge_later(
 ) -> Judged:  # fmt: skip
     """Score months by the model as it is; see the module's text."""
     models = {MODEL: model} if champion is None else {MODEL: model, CHAMPION: champion}
-    rows = score_months(tables, models, ends, threads=settings.threads, progress=progress)
+    rows = score_months(
+        tables, models, ends, Rules(library, settings.base_currency), threads=settings.threads, progress=progress
+    )
     parts = []
     for number, end in enumerate(ends):
         progress("rules at month ends", number, len(ends))
@@ -151,13 +154,17 @@ def judge_later(
 
 
 def score_months(
-    tables: Tables, models: Mapping[str, Model], ends: Sequence[datetime], *, threads: int, progress: Progress
-) -> pl.DataFrame:
+    tables: Tables, models: Mapping[str, Model], ends: Sequence[datetime], rules: Rules, *, threads: int,
+    progress: Progress,
+) -> pl.DataFrame:  # fmt: skip
     """``account_id, month`` and each model's bits under its name, of own accounts at each month's end."""
     parts = []
     for number, end in enumerate(ends):
         progress("models at month ends", number, len(ends))
-        scored = [margins(tables, one, end, threads=threads).rename({"bits": name}) for name, one in models.items()]
+        scored = [
+            margins(tables, one, end, threads=threads, rules=rules).rename({"bits": name})
+            for name, one in models.items()
+        ]
         part = scored[0]
         for other in scored[1:]:
             part = part.join(other, on="account_id", how="inner", maintain_order="left")

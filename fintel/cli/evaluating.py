@@ -145,15 +145,16 @@ def drift(
     """
     with errors_explained():
         from fintel.bench.model_drift import watch
-        from fintel.pipeline import canonical_tables, last_moment, require_current_amounts
+        from fintel.pipeline import canonical_tables, current_rules, last_moment, load_library, require_current_amounts
         from fintel.store.lake import Lake
 
         settings = settings_of(config, lake)
         chosen = find_model(settings, model)
+        library = current_rules(load_library(settings)[0])
         with Lake.open(settings.lake) as store, progress() as show:
             require_current_amounts(store, settings)
             at = moment(as_of) or last_moment(store)
-            found = watch(canonical_tables(store), chosen, settings, as_of=at, days=every, progress=show)
+            found = watch(canonical_tables(store), chosen, library, settings, as_of=at, days=every, progress=show)
         if as_json:
             print_json({**found.model_dump(mode="json"), "verdict": found.verdict})
         else:

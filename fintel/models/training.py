@@ -199,7 +199,7 @@ def margins(
 
     ``rules``: where features of rules come from, for a model that has any.
     """
-    features = _rows_of(tables, model, as_of, rules, threads)
+    features = model_rows(tables, model, as_of, rules, threads)
     if features.is_empty():
         return pl.DataFrame(schema={"account_id": pl.String, "bits": pl.Float64})
     margin = model.scorer.decision_function(features.select(model.card.names).to_numpy())
@@ -233,7 +233,7 @@ def score(
     ``base``, contributions scaled as the card's fusion says, and its rule weight. An account's
     ``base`` + contributions are its calibrated log2 odds without rules.
     """
-    features = _rows_of(tables, model, as_of, rules, threads)
+    features = model_rows(tables, model, as_of, rules, threads)
     fusion, calibrated = model.card.fusion, model.card.calibration or {}
     if features.is_empty():
         return Learned(fusion.base, pl.DataFrame(schema=REASONS), fusion.rule_weight, fusion.graph_weight)
@@ -258,8 +258,8 @@ def score(
     )
 
 
-def _rows_of(tables: Tables, model: Model, as_of: datetime, rules: Rules | None, threads: int) -> pl.DataFrame:
-    """The model's features, and no others, of own accounts."""
+def model_rows(tables: Tables, model: Model, as_of: datetime, rules: Rules | None, threads: int) -> pl.DataFrame:
+    """``account_id, as_of`` and the model's features, and no others, of own accounts with an entry by ``as_of``."""
     own = own_accounts(tables)
     return account_rows(tables, [as_of + _TICK], model.card.names, accounts=own, rules=rules, threads=threads)
 

@@ -11,10 +11,12 @@ from models_cases import START, Tables, population
 from fintel.bench.model_drift import maturity, watch
 from fintel.bench.model_months import MODEL, label_months, months_after, score_months
 from fintel.config import RankingSettings, Settings
+from fintel.models.account_rows import Rules
 from fintel.models.labels import read_truth
 from fintel.models.saved import Model, restore, save
 from fintel.models.training import train
 from fintel.pipeline import silent
+from fintel.rules.model import Library
 
 SETTINGS = Settings(threads=1, seed=3, ranking=RankingSettings(budget=20))
 DAY = timedelta(days=1)
@@ -37,7 +39,7 @@ def test_months_begin_after_the_last_snapshot_and_leave_out_who_taught(long_tabl
     assert (
         ends[-1] == NOW and learned_until <= ends[0] - 30 * DAY + timedelta(microseconds=1) < learned_until + 30 * DAY
     )
-    rows = score_months(long_tables, {MODEL: model}, ends, threads=1, progress=silent)
+    rows = score_months(long_tables, {MODEL: model}, ends, Rules(), threads=1, progress=silent)
     judged, notes = label_months(long_tables, rows, [model], 30)
     truth = read_truth(long_tables)
     known = read_truth(long_tables, model.card.training.labels_known_by)
@@ -63,7 +65,7 @@ def test_performance_waits_for_labels_and_sees_when_they_say_otherwise(long_tabl
     # labels come 32 days after a scheme begins
     delay = maturity(long_tables, NOW)
     assert delay is not None and timedelta(days=30) <= delay <= timedelta(days=33)
-    found = watch(long_tables, model, SETTINGS, as_of=NOW, days=None, progress=silent)
+    found = watch(long_tables, model, Library(), SETTINGS, as_of=NOW, days=None, progress=silent)
     assert found.performance is not None and found.performance.verdict == "steady"
     assert max(found.performance.months) + delay <= NOW
     assert found.performance.lift > 3
@@ -75,12 +77,13 @@ def test_performance_waits_for_labels_and_sees_when_they_say_otherwise(long_tabl
     other = pl.when(late).then(pl.col("subject_id").replace(blamed)).otherwise("subject_id")
     turned = {**long_tables, "labels": long_tables["labels"].filter(late | (pl.col("known_at") <= TRAINED))}
     turned["labels"] = turned["labels"].with_columns(subject_id=other)
-    worse = watch(turned, model, SETTINGS, as_of=NOW, days=None, progress=silent)
+    worse = watch(turned, model, Library(), SETTINGS, as_of=NOW, days=None, progress=silent)
     assert worse.performance is None or worse.performance.lift < found.performance.lift / 2
     # without labels there is nothing to say, and it is said
     blind = watch(
         {**long_tables, "labels": long_tables["labels"].limit(0)},
         model,
+        Library(),
         SETTINGS,
         as_of=NOW,
         days=None,
