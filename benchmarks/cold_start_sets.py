@@ -15,7 +15,7 @@ from population import say
 from samples import EVER, SAMPLES
 
 from fintel.config import Settings
-from fintel.features.catalog import FEATURES
+from fintel.features.catalog import WINDOW_FEATURES
 from fintel.features.windows import account_features
 from fintel.feeds import mapping_loader
 from fintel.feeds.synthetic import generate
@@ -107,7 +107,7 @@ def _features(tables: Mapping[str, pl.LazyFrame], moments: list[datetime]) -> tu
     features = account_features(tables, moments, accounts=own_accounts(tables), threads=1)
     label = label_rows(features.select("account_id", "as_of"), read_truth(tables, EVER), BEFORE / timedelta(days=1))
     features = features.filter(label.is_not_null())
-    used = tuple(f.name for f in FEATURES if f.model and f.days <= 120)
+    used = tuple(f.name for f in WINDOW_FEATURES if f.model and f.days <= 120)
     return features.select("account_id", "as_of"), features.select(used).to_numpy(), used
 
 

@@ -57,6 +57,7 @@ class _Of:
 _PAYMENT: Mapping[str, _Of] = {
     "cycle_hops": _Of("cycles", "cycle_shortest_7d"),
     "cycle_conserved": _Of("cycles", "cycles_conserved_7d", of_amounts=True),
+    "cycle_kept_hops": _Of("cycles", "cycle_kept_7d", of_amounts=True),
     "cycle_retention": _Of("cycles", "cycle_retention_7d", otherwise=0.0, of_amounts=True),
     "cycle_hours": _Of("cycles", "cycle_duration_7d", _HOUR),
     "triangles": _Of("cycles", "cycles_3_7d"),

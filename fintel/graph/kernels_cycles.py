@@ -7,7 +7,9 @@ cycles of IBM's Graph Feature Preprocessor (Blanuša et al., ICAIF 2024, arXiv 2
 *2SCENT*, PVLDB 2018). A payment sees the past only: a cycle is counted at the payment that closes it and at no other.
 
 **Amounts.** Of a sequence of accounts the *latest* payments are taken, going back from e. ``cycle_retention`` is the
-smallest of their amounts divided by the largest (e included), for the best of all cycles. ``cycles_conserved`` counts
+smallest of their amounts divided by the largest (e included), for the best of all cycles of three payments or more; of
+a round trip only where there is no other, so that a small payment straight back hides no ring. ``cycle_kept`` is how
+many payments that cycle has. ``cycles_conserved`` counts
 sequences of *payments* (parallel ones apart) in which each payment is from ``1 - fee - tolerance`` to ``1 +
 tolerance`` times the one before.
 
@@ -45,7 +47,7 @@ _inlined = numba.njit(nogil=True, cache=True, forceinline=True)
 #: Where the search from the front meets the search from the back: this far into the time since v first paid.
 _MEETING = 0.65
 _DAY = timedelta(days=1)
-(TWO, THREE, FOUR, FIVE_SIX, SEVEN_UP, SHORTEST, SEARCHED, CONSERVED) = range(8)
+(TWO, THREE, FOUR, FIVE_SIX, SEVEN_UP, SHORTEST, SEARCHED, CONSERVED, KEPT_OVER) = range(9)
 (RETENTION, FASTEST) = range(2)
 
 
@@ -92,7 +94,9 @@ def _count(
     if hops == 3 and (integers[THREE, row] == 1 or retained > tally[3]):
         tally[3] = retained
         note(noted, ROUND, g, at)
-    if retained > tally[0]:
+    kept_over = integers[KEPT_OVER, row]
+    if retained >= 0 and (kept_over == 0 or (hops > 2 and kept_over == 2) or retained > tally[0]):
+        integers[KEPT_OVER, row] = hops
         tally[0] = retained
         note(noted, KEPT, g, at)
     if edges[g].time > tally[1]:
@@ -334,8 +338,13 @@ def _columns(window: timedelta, label: str) -> tuple[GraphColumn, ...]:
             "Cycles of payments, closed by this one, in which each passes on the one before, less a fee at most.",
         ),
         column(
+            "cycle_kept", "payments",
+            "Payments in the cycle of which cycle_retention tells; 0 if none, or if no amounts are known.",
+        ),
+        column(
             "cycle_retention", "share",
-            "Smallest amount divided by the largest, in the best cycle that this payment closes.", "real",
+            "Smallest amount divided by the largest, in the best cycle of three payments or more that this payment "
+            "closes; of a round trip if there is no other.", "real",
         ),
         column(
             "cycle_duration", "seconds",

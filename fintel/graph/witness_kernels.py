@@ -16,7 +16,7 @@ from fintel.graph.instances_chains import followed
 from fintel.graph.instances_found import pushed
 from fintel.graph.kernels_amounts import kept
 from fintel.graph.kernels_cycles import CONSERVED as PASSED_ON
-from fintel.graph.kernels_cycles import FASTEST, RETENTION, SHORTEST, THREE, close, conserve
+from fintel.graph.kernels_cycles import FASTEST, KEPT_OVER, RETENTION, SHORTEST, THREE, close, conserve
 from fintel.graph.kernels_tracks import FAST, FEWEST, KEPT, PASSED, ROUND
 
 Array = Any
@@ -36,7 +36,7 @@ def cycles(edges: Array, asked: Array, which: int, settings: Any, state: Any) ->
     start = np.zeros(asked.size + 1, np.int64)
     edge = np.zeros(16, np.int32)
     number = np.zeros(asked.size)
-    integers = np.zeros((PASSED_ON + 1, 1), np.int32)
+    integers = np.zeros((KEPT_OVER + 1, 1), np.int32)
     reals = np.zeros((2, 1), np.float32)
     nodes, paths, noted = state.nodes, state.paths, state.noted
     for e in range(edges.size - 1, -1, -1):

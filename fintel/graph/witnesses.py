@@ -207,6 +207,7 @@ WITNESS_OF: Mapping[str, str] = {
     "peel_retention": "peel-chain",
     "gather_scatter_passed": "gather-scatter",
     "reciprocal_balance": "reciprocal",
+    "cycle_kept_hops": "cycle-kept",
 }
 #: Motifs whose search would find more than was counted where the hub policy left some out.
 CAPPED = frozenset(name for name, motif in MOTIFS.items() if motif.family == "meetings")

@@ -56,7 +56,7 @@ def cold_start(
     features = account_features(tables, as_of + _TICK, accounts=own_accounts(tables), threads=threads)
     if features.height < FEWEST:
         return Learned(base, pl.DataFrame(schema=REASONS))
-    names = [f.name for f in model_features(_DAYS)]
+    names = [f.name for f in model_features(_DAYS) if f.name in features.columns]
     x = features.select(names).to_numpy()
     x = np.column_stack([x, _peers(tables, features["account_id"])])
     scorer = ColdStartScorer(peers=len(names), seed=seed).fit(x)

@@ -49,11 +49,12 @@ def expected(rows, e, hops):
         accounts = tuple(rows[g][0] for g in path)
         chosen[accounts] = max(chosen.get(accounts, ()), path[::-1])
     lengths = [len(accounts) for accounts in chosen]
-    retentions = [
-        min(amounts) / max(amounts)
+    kept = [
+        (len(path) > 2, min(amounts) / max(amounts), -len(path))
         for path in chosen.values()
         if min(amounts := [rows[g][3] for g in path]) >= 0 and max(amounts) > 0
     ]
+    _, retention, longer = max(kept, default=(False, None, 0))
     conserved = sum(
         all(rows[f][3] > 0 and 0.85 * rows[f][3] <= rows[g][3] <= 1.05 * rows[f][3] for f, g in pairwise(path))
         for path in found
@@ -67,7 +68,8 @@ def expected(rows, e, hops):
         "cycle_shortest_8h": min(lengths, default=0),
         "cycle_searched_8h": hops if rows[e][0] != rows[e][1] else 0,
         "cycles_conserved_8h": conserved,
-        "cycle_retention_8h": np.float32(max(retentions)) if retentions else None,
+        "cycle_kept_8h": -longer,
+        "cycle_retention_8h": None if retention is None else np.float32(retention),
         "cycle_duration_8h": 3600 * (rows[e][2] - max(rows[path[0]][2] for path in found)) if found else None,
     }
 
