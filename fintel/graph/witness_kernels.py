@@ -16,7 +16,7 @@ from fintel.graph.instances_chains import followed
 from fintel.graph.instances_found import pushed
 from fintel.graph.kernels_amounts import kept
 from fintel.graph.kernels_cycles import CONSERVED as PASSED_ON
-from fintel.graph.kernels_cycles import FASTEST, KEPT_OVER, RETENTION, SHORTEST, THREE, close, conserve
+from fintel.graph.kernels_cycles import FASTEST, KEPT_OVER, SHORTEST, THREE, close, conserve
 from fintel.graph.kernels_tracks import FAST, FEWEST, KEPT, PASSED, ROUND
 
 Array = Any
@@ -72,7 +72,7 @@ def cycles(edges: Array, asked: Array, which: int, settings: Any, state: Any) ->
                 elif which == PASSED:
                     number[i] = integers[PASSED_ON, 0]
                 elif which == KEPT:
-                    number[i] = reals[RETENTION, 0]
+                    number[i] = integers[KEPT_OVER, 0]
                 elif which == FAST:
                     number[i] = reals[FASTEST, 0] / HOUR
         start[i + 1] = size

@@ -186,7 +186,7 @@ def _legs(sought: Sought, mids: pl.DataFrame, number: pl.DataFrame) -> Shown:
 #: By the name under which a witness stands in the evidence.
 MOTIFS: Mapping[str, Motif] = {
     "cycle": Motif("cycle_hops", "payments", "cycles", _cycle(FEWEST)),
-    "cycle-kept": Motif("cycle_retention", "share", "cycles", _cycle(KEPT)),
+    "cycle-kept": Motif("cycle_kept_hops", "payments", "cycles", _cycle(KEPT)),
     "cycle-fastest": Motif("cycle_hours", "h", "cycles", _cycle(FAST)),
     "cycle-conserved": Motif("cycle_conserved", "cycles", "cycles", _cycle(PASSED)),
     "triangle": Motif("triangles", "cycles", "cycles", _cycle(ROUND)),
@@ -207,7 +207,7 @@ WITNESS_OF: Mapping[str, str] = {
     "peel_retention": "peel-chain",
     "gather_scatter_passed": "gather-scatter",
     "reciprocal_balance": "reciprocal",
-    "cycle_kept_hops": "cycle-kept",
+    "cycle_retention": "cycle-kept",
 }
 #: Motifs whose search would find more than was counted where the hub policy left some out.
 CAPPED = frozenset(name for name, motif in MOTIFS.items() if motif.family == "meetings")

@@ -67,7 +67,7 @@ def test_explain_and_report_show_the_hops_that_a_rule_read(home: Path) -> None:
     steps = [w for w in told["ways"] if w["rule"] == rule]
     assert [s["transaction_id"] for s in steps] == [f"synthetic:ring-{i}" for i in range(3)]
     assert [c["observed"] for c in told["clauses"] if c["kind"] == "motif"] == [3.0]
-    assert f"{rule}: cycle, 3 payments" in fintel("explain", "meridian-us|ring-a", folder=home).stdout
+    assert f"{rule}: cycle-kept, 3 payments" in fintel("explain", "meridian-us|ring-a", folder=home).stdout
     # 1: the draft lacks facts of the filer, who is nobody here
     made = json.loads(fintel("report", "meridian-us|ring-a", "--json", folder=home, code=1).stdout)
     page = (home / made["html"]).read_text()

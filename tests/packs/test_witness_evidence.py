@@ -13,7 +13,7 @@ from fintel.rules.runner import Detection, detect_tables
 from tests.graph.test_entry_columns import tables
 
 RULES = {
-    "ml-general/money-comes-back-over-others": "cycle",
+    "ml-general/money-comes-back-over-others": "cycle-kept",
     "ml-general/relay-chain": "chain",
     "ml-general/scattered-and-gathered-within-a-day": "scatter-gather-conserved",
     "ml-general/gather-scatter": "gather-scatter",
@@ -45,13 +45,13 @@ def test_the_other_hops_are_evidence(library, rule_id: str, motif: str) -> None:
         rows = mine.join(payments, on="transaction_id").sort("booked_at", "transaction_id")
         assert rows.height == mine.height == clause["evidence_rows"][0] and not clause["evidence_truncated"][0]
         number = clause["observed"][0]
-        if motif in ("cycle", "chain", "peel-chain"):
+        if motif in ("cycle-kept", "chain", "peel-chain"):
             assert number == rows.height >= 3
             assert rows["creditor_account_id"][:-1].to_list() == rows["debtor_account_id"][1:].to_list()
             assert set(rows.filter(
                 (pl.col("debtor_account_id") != account) & (pl.col("creditor_account_id") != account)
             )["entry_id"].str.slice(-3)) <= {"out", "/in"}  # fmt: skip
-        if motif == "cycle":
+        if motif == "cycle-kept":
             assert rows["debtor_account_id"][0] == rows["creditor_account_id"][-1] == account
         # What the clause says of its window holds its payments, and the last is at the peak.
         assert clause["window_from"][0] < rows["booked_at"].min() and clause["window_to"][0] == rows["booked_at"].max()
@@ -82,7 +82,7 @@ def test_entries_of_mere_names_are_cited_from_the_side_in_view(library) -> None:
     )
     only = library.only(["ml-general/money-comes-back-over-others"])
     found = detect_tables({"transactions": frame}, only, threads=1)
-    hops = found.evidence.filter(pl.col("measure") == "cycle")["entry_id"].to_list()
+    hops = found.evidence.filter(pl.col("measure") == "cycle-kept")["entry_id"].to_list()
     assert hops == ["t:000/out", "t:001/out", "t:002/in", "t:003/in"]
 
 
@@ -91,10 +91,10 @@ def test_witnesses_change_no_score_and_no_later_payment_changes_them(library) ->
     before = detect_tables(ring(), only, threads=1)
     later = [(60.0 + n, "b", "c", 1000.0) for n in range(5)]
     after = detect_tables(ring(*later), only, threads=1)
-    mine = pl.col("measure").is_in(["cycle"])
+    mine = pl.col("measure").is_in(["cycle-kept"])
     assert before.evidence.filter(mine).height == 4
     assert before.evidence.filter(mine).equals(after.evidence.filter(mine))
-    without = before.evidence.filter(pl.col("measure") != "cycle")
+    without = before.evidence.filter(pl.col("measure") != "cycle-kept")
     own = without.select(pl.col("entry_id").str.ends_with("t:003/in").any()).item()
     assert own and before.episodes["share"].to_list() == after.episodes["share"].to_list()
 
@@ -127,6 +127,6 @@ def test_thousands_of_episodes_share_one_pass(library) -> None:
     ]
     only = library.only(["ml-general/money-comes-back-over-others"])
     found = detect_tables({"transactions": pl.concat(copies)}, only, threads=1)
-    counted = found.evidence.filter(pl.col("measure") == "cycle").group_by("episode_id").len()
+    counted = found.evidence.filter(pl.col("measure") == "cycle-kept").group_by("episode_id").len()
     assert found.episodes.height == many == counted.height and set(counted["len"]) == {4}
     assert found.seconds["witnesses"] < 10
