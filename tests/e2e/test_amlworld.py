@@ -56,6 +56,7 @@ def write(folder, *, seed=3, dense=6_000, schemes=60):
     return trans, len(rows), planted
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_the_command_finds_what_was_planted_and_says_all_it_promises(root, tmp_path):
     trans, rows, planted = write(tmp_path)

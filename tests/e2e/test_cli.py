@@ -230,6 +230,7 @@ def test_completion_is_offered(tmp_path: Path) -> None:
     assert "--install-completion" in fintel("--help", folder=tmp_path).stdout
 
 
+@pytest.mark.long
 def test_train_score_and_detect_with_the_model(tmp_path: Path) -> None:
     fintel("synth", "feed", "--accounts", 4000, "--days", 150, "--seed", 9, folder=tmp_path)
     fintel("feed", "add", "feed", folder=tmp_path)

@@ -231,6 +231,7 @@ def test_killed_at_random_moments(tmp_path):
     assert kill_at_random(tmp_path / "lake", 40, seed=7) > 20
 
 
+@pytest.mark.long
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(2))
 def test_killed_at_random_moments_many_times(tmp_path, seed):

@@ -161,6 +161,7 @@ def test_model_finds_what_was_planted_and_says_how_well(trained: Trained) -> Non
     assert trained.held_out["account_id"].n_unique() == evaluation.accounts == trained.held_out.height
 
 
+@pytest.mark.long
 def test_shuffled_labels_teach_nothing(tables: Tables) -> None:
     accounts = tables["accounts"].collect()["account_id"]
     reached, base = [], []
