@@ -8,7 +8,8 @@ pattern file, so all is laundering: this measures recall and naming, and nothing
 
 Then the same for what others planted: the alerts of AMLSim's runs, and schemes of ``fintel synth``. A planted instance
 counts if ``find`` makes it of the payments of the scheme alone, within the bounds that the table states (so the page
-states the share of all alerts too); it is found if one instance of the whole network, lawful payments included, holds all of its payments.
+states the share of all alerts too); it is found if one instance of the whole network, lawful payments included, holds
+all of its payments.
 
     python benchmarks/attempts.py [FOLDER]           # prints docs/reference/motifs.md; --json for programs
 """
@@ -143,7 +144,7 @@ def _schemes(rows: pl.DataFrame) -> list[Attempt]:
                 frozenset(part["row"]),
                 tuple(part.select(columns).iter_rows()),
                 tuple(part["booked_at"].to_physical()),
-            )  # fmt: skip
+            )
         )
     return found
 
@@ -204,10 +205,10 @@ def mixed(net: Network, one: Attempt, seen: list[frozenset[int]]) -> str:
     """
     if one.typology == "CYCLE":
         parallel = _later_parallel(net, one)
-        return "a later payment between the same two accounts, which is the one told" if parallel else NOT_EXPLAINED
+        return "a later payment between the same two accounts, still before its next one" if parallel else NOT_EXPLAINED
     if one.typology == "RANDOM":
         longer = any(len(found) > len(one.rows) and found & one.rows for found in seen)
-        return "a longer chain holds some of its payments, and is the one told" if longer else NOT_EXPLAINED
+        return "a longer chain holds some of its payments" if longer else NOT_EXPLAINED
     shared = any(found & one.rows and found - one.rows for found in seen)
     return "another instance, with other payments too, holds some of its payments" if shared else NOT_EXPLAINED
 
