@@ -27,7 +27,16 @@ def kinds() -> str:
         least = f"{kind.at_least} {kind.of}" if kind.of else "–"
         band = f"{kind.band.low:g} to {kind.band.high:g} of it, by default" if kind.band else "if asked for"
         rule = kind.amounts if kind.amounts == "none" else f"{kind.amounts}; {band}"
-        rows.append((f"`{name}`", kind.doc, kind.anchor, _span(kind.within), least, rule))
+        rows.append(
+            (
+                f"`{name}`",
+                kind.doc,
+                kind.anchor,
+                _span(kind.within) + (f", each {kind.each}" if kind.each else ""),
+                least,
+                rule,
+            )
+        )
     return "## Kinds\n\n" + _table(("kind", "what", "told of", "within", "at least", "amount rule"), rows)
 
 
@@ -49,8 +58,14 @@ def attempts(found: Mapping[str, Any]) -> str:
         "typology", "motif", "attempts", "form defined", "of these found", "share", "found in all", "in parts",
         "as chains",
     )  # fmt: skip
+    every, defined, told, whole = numbers[:4]
+    sums = (
+        f"Of {defined} attempts that `find` makes a motif of alone, {told} ({_share(told, defined)}) are found; "
+        f"that is {told} of all {every} ({_share(told, every)}). {whole - told} more are found in all, "
+        "by the payments of others."
+    )
     return (
-        f"{_ATTEMPTS.strip()}\n\n{_table(header, rows)}\n\nWhy the others escape:\n\n"
+        f"{_ATTEMPTS.strip()}\n\n{_table(header, rows)}\n\n{sums}\n\nWhy the others escape:\n\n"
         f"{_table(('typology', 'why', 'attempts'), why)}"
     )
 
@@ -72,9 +87,13 @@ def planted(found: Mapping[str, Any]) -> str:
         "found, of one account", "instances in all", "accounts with something skipped", "seconds",
     )  # fmt: skip
     sums = (
-        f"In all, {one} of {total} planted instances ({_share(one, total)}) are held by one instance, {several} "
-        f"({_share(several, total)}) by the instances of one account."
+        f"Of what `find` makes of a scheme alone, {one} of {total} instances ({_share(one, total)}) are held by one "
+        f"instance of the whole network, {several} ({_share(several, total)}) by the instances of one account."
     )
+    alerts = [row for row in rows if row[1] != "schemes"]
+    if alerts:
+        every, held = (sum(row[k] for row in alerts) for k in (5, 7))
+        sums += f" Of all alerts that AMLSim planted, that is {held} of {every} ({_share(held, every)})."
     return f"{_PLANTED.strip()}\n\n{_table(header, rows)}\n\n{sums}"
 
 
@@ -138,7 +157,8 @@ _POLICIES = f"""
   is told in the strongest window that holds it, so none is left untold.
 - **Cycles, triangles.** A closing payment tells each ring of accounts once, by its latest payments; of cycles of one
   ring that share a payment the one that retains most is kept. At most {PER_PAYMENT} cycles a closing payment.
-- **Chains, peel chains.** One for each payment that nothing goes on from: the longest that ends there.
+- **Chains, peel chains.** One for each payment that nothing goes on from: the longest that ends there. Known limit:
+  they go from payment to payment, so a hop that is split into several payments is not followed.
 - **Stacks** of several payees that share a payment and fit in the window are one. **Smurfing** is two or more
   scatter–gathers that share mules.
 - **Amounts.** `--tolerance` and `--fee`: passed on is what lies in [x (1 - fee - tolerance), x (1 + tolerance)].
@@ -181,7 +201,9 @@ banks.
 _PLANTED = """
 ## Planted instances among lawful payments
 
-AMLSim: an alert is planted within the bounds if all its payments alone make one instance. Its fans
+*Planted* counts only what `find` makes of the payments of the scheme alone; what it makes nothing of there is no part
+of that share, so the share of all alerts stands beside it. AMLSim: an alert counts if all its payments alone make one
+instance. Its fans
 stretch over up to 630 days, so they are looked for in the whole run at once; its cycles are in no order of time, and
 none counts. `fintel synth` (3,000 accounts, 120 days, seed 7): a scheme goes on for weeks and may hold several; planted
 is each instance that its payments alone make, at the bounds of the kind. *Found in one*: one instance of the whole

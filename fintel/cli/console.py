@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import tempfile
 import unicodedata
@@ -19,7 +20,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from fintel.errors import Diagnostic, FintelError, RuleError, Severity
+from fintel.errors import ConfigError, Diagnostic, FintelError, RuleError, Severity
 
 #: Columns of a table that is written to a file or a pipe.
 PIPE_WIDTH = 120
@@ -166,8 +167,29 @@ def short_path(path: Path) -> str:
     return str(path.relative_to(here)) if path.is_relative_to(here) else str(path)
 
 
+def require_writable(path: Path) -> None:
+    """Check, before any work, that a file can be written there.
+
+    Raises
+    ------
+    ConfigError: there is no such folder, it cannot be written to, or the path is a folder.
+    """
+    if not path.parent.is_dir():
+        raise ConfigError(
+            f"there is no folder '{path.parent}' to write '{path.name}' to", hint="make it first (mkdir -p)"
+        )
+    if path.is_dir():
+        raise ConfigError(f"'{path}' is a folder, not a file", hint="name a file in it")
+    if not os.access(path.parent, os.W_OK | os.X_OK):
+        raise ConfigError(f"the folder '{path.parent}' cannot be written to", hint="name a file in another folder")
+
+
 def write_private(path: Path, text: str) -> None:
-    """Write a file that only its owner can read: it may name people. What stood there is replaced, never followed."""
+    """Write a file that only its owner can read: it may name people. What stood there is replaced, never followed.
+
+    Raises ``ConfigError`` where it cannot be written (``require_writable``).
+    """
+    require_writable(path)
     with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=path.parent, delete=False) as stream:
         stream.write(text)
     Path(stream.name).replace(path)

@@ -6,7 +6,6 @@ from __future__ import annotations
 import csv
 import html
 import io
-import re
 import sys
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -14,7 +13,17 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from fintel.cli.console import errors_explained, print_json, print_table, progress, say, visible, write_private
+from fintel.cli.console import (
+    errors_explained,
+    print_json,
+    print_table,
+    progress,
+    require_writable,
+    say,
+    visible,
+    write_private,
+)
+from fintel.cli.graph_asked import named, period, require_used, span, tell_if_empty
 from fintel.cli.graph_risk import risk
 from fintel.cli.options import AsJson, ConfigFile, LakeFolder, RunId, moment, settings_of
 
@@ -30,8 +39,8 @@ app = typer.Typer(
     help="The network of payments: motifs, an account's surroundings, ways from one to another, risk from seeds.",
 )
 
-_SPAN = re.compile(r"(\d{1,6})([dhm])")
-_UNITS = {"d": timedelta(days=1), "h": timedelta(hours=1), "m": timedelta(minutes=1)}
+#: Numbers that say how many are no larger than this.
+_MOST = 1_000_000
 
 Nodes = Annotated[
     Literal["account", "party"],
@@ -41,38 +50,30 @@ From = Annotated[str | None, typer.Option("--from", help="See nothing earlier th
 To = Annotated[str | None, typer.Option("--to", help="See nothing later than this (ISO date or time, UTC).")]
 
 
-def span(text: str | None) -> timedelta | None:
-    """An option's length of time: ``36h``, ``7d``, ``90m``.
-
-    Raises
-    ------
-    ConfigError: something else.
-    """
-    from fintel.errors import ConfigError
-
-    if text is None:
-        return None
-    found = _SPAN.fullmatch(text.strip())
-    if not found:
-        raise ConfigError(f"'{text}' is not a length of time", hint="a number and d, h or m: 7d, 36h, 90m")
-    return int(found[1]) * _UNITS[found[2]]
-
-
 def motifs(
     kind: Annotated[
         list[str] | None, typer.Option("--kind", "-k", help="Kind of motif; may be repeated. Default: every kind.")
     ] = None,
     account: Annotated[
         list[str] | None,
-        typer.Option("--account", "-a", help="Only motifs in which this account takes part; may be repeated."),
+        typer.Option(
+            "--account",
+            "-a",
+            help="Only motifs in which this account (id, alert id or rank) takes part; may be repeated.",
+        ),
     ] = None,
     since: From = None,
     until: To = None,
     within: Annotated[
-        str | None, typer.Option(help="All payments of a motif within this: 36h, 7d. Default: the kind's own.")
+        str | None,
+        typer.Option(
+            help="Payments of a motif lie no further apart: 36h, 7d. Chains and peel chains: each from the one before; "
+            "smurfing: of each scatter-gather. Default: the kind's own."
+        ),
     ] = None,
     at_least: Annotated[
-        int | None, typer.Option(min=1, help="Payers, payees, mids or payments at least. Default: the kind's own.")
+        int | None,
+        typer.Option(min=1, max=_MOST, help="Payers, payees, mids or payments at least. Default: the kind's own."),
     ] = None,
     tolerance: Annotated[
         float | None,
@@ -81,11 +82,13 @@ def motifs(
     fee: Annotated[
         float, typer.Option(min=0, max=0.99, help="Amount rule: share that may stay behind each time.")
     ] = 0.0,
-    hops: Annotated[int, typer.Option(min=2, max=64, help="Payments of a cycle at most.")] = 10,
-    limit: Annotated[int, typer.Option(min=1, help="Motifs of a kind to tell, the strongest first.")] = 20,
+    hops: Annotated[int | None, typer.Option(min=2, max=64, help="Payments of a cycle at most. Default: 10.")] = None,
+    limit: Annotated[int, typer.Option(min=1, max=_MOST, help="Motifs of a kind to tell, the strongest first.")] = 20,
     cap: Annotated[
         int,
-        typer.Option(min=2, help="An account with more payments (fans: counterparties) in a window is a hub: skipped."),
+        typer.Option(
+            min=2, max=_MOST, help="An account with more payments (fans: counterparties) in a window is a hub: skipped."
+        ),
     ] = 512,
     payments: Annotated[bool, typer.Option("--payments", "-p", help="Show the payments of each motif too.")] = False,
     by: Nodes = "account",
@@ -104,26 +107,29 @@ def motifs(
     """
     with errors_explained():
         from fintel.errors import ConfigError
-        from fintel.graph.motifs import KINDS, find
+        from fintel.graph.motifs import HOPS, KINDS, find
         from fintel.graph.network import network
+        from fintel.graph.ways import between
         from fintel.pipeline import canonical_tables
         from fintel.store.lake import Lake
 
         if as_json and as_csv:
             raise ConfigError("--json and --csv at once", hint="one of them")
-        window, first, last = span(within), moment(since), moment(until)
+        window, (first, last) = span(within), period(since, until)
+        kinds = kind or list(KINDS)
+        require_used(kind or [], tolerance, fee, hops, at_least)
         with Lake.open(settings_of(config, lake).lake) as store, progress() as show:
             tables = canonical_tables(store)
             show("network", 0, 1)
             net = network(tables, as_of=last, by=by)
-            _unknown(account, net.nodes)
-            kinds = kind or list(KINDS)
+            tell_if_empty(between(net, first, last), since, until)
+            wanted = [named(store, name, net.nodes, by=by, accounts=tables.get("accounts")) for name in account or ()]
             found = {}
             for done, name in enumerate(kinds):
                 show("motifs", done, len(kinds))
                 found[name] = find(
-                    net, name, accounts=account or None, since=first, until=last, within=window, tolerance=tolerance,
-                    fee=fee, hops=hops, at_least=at_least, limit=limit, cap=cap,
+                    net, name, accounts=wanted or None, since=first, until=last, within=window, tolerance=tolerance,
+                    fee=fee, hops=hops or HOPS, at_least=at_least, limit=limit, cap=cap,
                     tables=tables,
                 )  # fmt: skip
         if as_json:
@@ -140,20 +146,10 @@ def motifs(
                 _show(name, m, payments)
 
 
-def _unknown(accounts: list[str] | None, nodes: pl.Series) -> None:
-    from fintel.errors import FintelError, did_you_mean
-
-    for name in accounts or ():
-        if not (nodes == name).any():
-            near = nodes.filter(nodes.str.contains(name, literal=True)).head(5).to_list()
-            raise FintelError(
-                f"no payment names the account '{name}'",
-                hint=did_you_mean(name, near) or "fintel sql 'select account_id from accounts'",
-            )
-
-
 def _show(name: str, found: Motifs, payments: bool) -> None:
-    from fintel.graph.motifs import KINDS
+    import polars as pl
+
+    from fintel.graph.motifs import KINDS, LIMITED
 
     if found.instances.is_empty():
         say(f"{name}: none")
@@ -170,10 +166,14 @@ def _show(name: str, found: Motifs, payments: bool) -> None:
             for motif_id, edges in found.edges.group_by("motif_id", maintain_order=True):
                 shown = edges.select("hop", "booked_at", "source", "target", "amount_base", "transaction_id")
                 print_table(str(motif_id[0]), shown.columns, shown.iter_rows(), right=("hop", "amount_base"))
-    for row in found.skipped.head(5).iter_rows(named=True):
+    limited = pl.col("reason").str.ends_with(LIMITED)
+    untold, bounds = (found.skipped.filter(which) for which in (limited, ~limited))
+    if not untold.is_empty():
+        say(f"{name}: {untold['edges'].sum():,} more are not told, the weaker ones (--limit)")
+    for row in bounds.head(5).iter_rows(named=True):
         say(f"{name}: not all seen at {row['account_id']}: {row['reason']} ({row['edges']:,} times)")
-    if found.skipped.height > 5:
-        say(f"{name}: not all seen at {found.skipped.height - 5:,} more accounts (--json lists them)")
+    if bounds.height > 5:
+        say(f"{name}: not all seen at {bounds.height - 5:,} more accounts (--json lists them)")
 
 
 def _csv(found: dict[str, Motifs]) -> str:
@@ -203,7 +203,7 @@ def _cell(value: object, safe: object) -> str:
 
 
 def around(
-    account: Annotated[str, typer.Argument(help="Account id, alert id, or rank.")],
+    account: Annotated[str, typer.Argument(help="Account id, alert id, or rank; a party's id with --by party.")],
     hops: Annotated[int, typer.Option(min=1, max=6, help="Steps from the account.")] = 1,
     days: Annotated[int, typer.Option(min=1, max=36_500, help="Look at so many days before --to.")] = 30,
     until: To = None,
@@ -211,7 +211,7 @@ def around(
         Path | None, typer.Option("--picture", "-p", help="Write a picture here: .svg or .html.")
     ] = None,
     hub: Annotated[
-        int, typer.Option(min=1, help="An account with more counterparties is one node, not looked behind.")
+        int, typer.Option(min=1, max=_MOST, help="An account with more counterparties is one node, not looked behind.")
     ] = 100,
     by: Nodes = "account",
     run: RunId = None,
@@ -242,7 +242,7 @@ def around(
             run_id, episodes = _episodes(store, run)
             show("network", 0, 1)
             net = between(network(tables, as_of=last, by=by), _days_before(last, days), last)
-            wanted = _account(store, account, run_id, net.nodes)
+            wanted = named(store, account, net.nodes, run=run_id, by=by, accounts=tables.get("accounts"))
             found = look(net, wanted, hops=hops, hub=hub)
             marked = seeds(tables, last, episodes)["account_id"]
         hits = _hits(episodes)
@@ -285,15 +285,6 @@ def _episodes(store: Lake, run: str | None) -> tuple[str | None, pl.DataFrame | 
     return run_id, store.run_table(run_id, "episodes").collect()
 
 
-def _account(store: Lake, wanted: str, run_id: str | None, nodes: pl.Series) -> str:
-    """The account that an id, an alert's id or a rank means; an id first."""
-    from fintel.alerts import find_alert
-
-    if run_id is None or (nodes == wanted).any():
-        return wanted
-    return str(find_alert(store, wanted, run_id).alert["account_id"])
-
-
 def _hits(episodes: pl.DataFrame | None) -> dict[str, int]:
     """How many rules hit each account."""
     if episodes is None:
@@ -306,6 +297,7 @@ def _form(picture: Path) -> None:
 
     if picture.suffix not in (".svg", ".html", ".htm"):
         raise ConfigError(f"a picture is .svg or .html, not '{picture.suffix}'")
+    require_writable(picture)
 
 
 def _draw(picture: Path, found: Surroundings, hits: dict[str, int], seeds: list[str], currency: str, days: int) -> None:
@@ -331,8 +323,8 @@ def _draw(picture: Path, found: Surroundings, hits: dict[str, int], seeds: list[
 
 
 def path(
-    source: Annotated[str, typer.Argument(help="Account where the money sets out.")],
-    target: Annotated[str, typer.Argument(help="Account where it arrives.")],
+    source: Annotated[str, typer.Argument(help="Where the money sets out: account id, alert id, or rank.")],
+    target: Annotated[str, typer.Argument(help="Where it arrives: the same.")],
     hops: Annotated[int, typer.Option(min=1, max=32, help="Payments at most.")] = 6,
     since: From = None,
     until: To = None,
@@ -355,12 +347,14 @@ def path(
         from fintel.pipeline import canonical_tables
         from fintel.store.lake import Lake
 
-        first, last = moment(since), moment(until)
+        first, last = period(since, until)
         with Lake.open(settings_of(config, lake).lake) as store, progress() as show:
             tables = canonical_tables(store)
             show("network", 0, 1)
             net = between(network(tables, as_of=last, by=by), first, last)
-            _unknown([source, target], net.nodes)
+            tell_if_empty(net, since, until)
+            accounts = tables.get("accounts")
+            source, target = (named(store, end, net.nodes, by=by, accounts=accounts) for end in (source, target))
             found = way(net, source, target, hops=hops)
             if found.is_empty():
                 raise FintelError(

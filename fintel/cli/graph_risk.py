@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from fintel.cli.console import errors_explained, print_json, print_table, progress, say, tell
+from fintel.cli.graph_asked import named
 from fintel.cli.options import AsJson, AsOf, ConfigFile, LakeFolder, moment, settings_of
 
 if TYPE_CHECKING:
@@ -21,9 +22,12 @@ _PARTS = 5
 
 def risk(
     account: Annotated[
-        list[str] | None, typer.Option("--account", "-a", help="Only this account; may be repeated.")
+        list[str] | None,
+        typer.Option("--account", "-a", help="Only this account (id, alert id or rank); may be repeated."),
     ] = None,
-    top: Annotated[int, typer.Option("--top", "-n", min=1, help="Accounts to show, the riskiest first.")] = 10,
+    top: Annotated[
+        int, typer.Option("--top", "-n", min=1, max=1_000_000, help="Accounts to show, the riskiest first.")
+    ] = 10,
     as_of: AsOf = None,
     config: ConfigFile = None,
     lake: LakeFolder = None,
@@ -47,7 +51,7 @@ def risk(
         with Lake.open(settings.lake) as store, progress() as show:
             tables = canonical_tables(store)
             at = moment(as_of) or last_moment(store)
-            _require_known(tables, account)
+            account = [named(store, name, _payers_and_payees(tables)) for name in account or ()]
             show("risk from seeds", 0, 0)
             origins = settings.ranking.risk_seeds
             found = of_tables(tables, at, origins=origins, episodes=_episodes(store, settings))
@@ -87,17 +91,11 @@ def _episodes(store: Lake, settings: Settings) -> pl.DataFrame | None:
     return store.run_table(run.run_id, "episodes").collect()
 
 
-def _require_known(tables: dict[str, pl.LazyFrame], wanted: list[str] | None) -> None:
+def _payers_and_payees(tables: dict[str, pl.LazyFrame]) -> pl.Series:
     import polars as pl
 
-    from fintel.errors import FintelError
-
-    for name in wanted or ():
-        sides = (pl.col("debtor_account_id") == name) | (pl.col("creditor_account_id") == name)
-        if tables["transactions"].filter(sides).head(1).collect().is_empty():
-            raise FintelError(
-                f"no payment names the account '{name}'", hint="fintel sql 'select account_id from accounts'"
-            )
+    sides = [tables["transactions"].select(node=f"{side}_account_id").drop_nulls() for side in ("debtor", "creditor")]
+    return pl.concat(sides).unique().sort("node").collect(engine="streaming")["node"]
 
 
 def _payments(tables: dict[str, pl.LazyFrame], shown: pl.DataFrame) -> pl.DataFrame:

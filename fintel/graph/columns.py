@@ -121,6 +121,9 @@ def reference() -> str:
     lines = [
         "# Graph columns of a payment",
         "",
+        "Names that models and `fintel.graph` use. Rules and `fintel sql` read others, made of these:",
+        "[`entry_graph`](tables.md#entry_graph).",
+        "",
         "Made from the kernels of `fintel/graph` with their default settings. Every column is as of the payment: all",
         "payments before it in (time, transaction id) order and itself, none after. A window is (t - window, t].",
         "Counts are whole numbers; others are floats of 32 bits, NaN where they are undefined.",

@@ -29,6 +29,10 @@ _DAY = timedelta(days=1)
 #: How many instances are told at most, unless said otherwise.
 LIMIT = 1_000
 CAP = 512
+#: Payments of a cycle at most, unless said otherwise.
+HOPS = 10
+#: How the reason ends where instances were found but are more than the limit.
+LIMITED = "instances; the strongest are told"
 BUDGET = 20_000
 
 
@@ -37,7 +41,8 @@ class Kind:
     """A kind of motif.
 
     doc: what it is. anchor: the account that an instance is told of. within: how far its payments lie apart at most, by
-    default (chains: how long money lies at an account). at_least: what there must be at least, by default, of ``of``.
+    default; where ``each`` names a part, how far those of each such part (chains: a payment from the one before, so how
+    long money lies at an account). at_least: what there must be at least, by default, of ``of``.
     band: share of an amount that is passed on, where there is an amount rule by default.
     reach: an account's instances are made of payments of accounts at most so many payments from it; None: of any.
     """
@@ -51,6 +56,7 @@ class Kind:
     amounts: str
     band: Band | None = None
     reach: int | None = None
+    each: str = ""
 
 
 _PASSED = Band(0.85, 1.05)
@@ -75,11 +81,12 @@ KINDS: Mapping[str, Kind] = {
     ),
     "chain": Kind(
         "money is passed on from account to account", "where it sets out", "payments", 2 * _DAY, 3,
-        instances_chains.chains, "each payment passes on the one before", _PASSED,
+        instances_chains.chains, "each payment passes on the one before", _PASSED, each="payment from the one before",
     ),
     "peel-chain": Kind(
         "a large sum is passed on and a little stays behind each time", "where it sets out", "payments", 2 * _DAY, 4,
         instances_chains.peel_chains, "each payment passes on that share of the largest sum received", Band(*PEELED),
+        each="payment from the one before",
     ),
     "reciprocal": Kind(
         "two accounts pay each other", "who paid first", "payments each way", 7 * _DAY, 1, instances_stars.round_trips,
@@ -94,7 +101,7 @@ KINDS: Mapping[str, Kind] = {
     ),
     "smurfing": Kind(
         "several scatter-gathers through a shared set of mules", "a payer", "mules", 7 * _DAY, 3,
-        instances_layers.smurfing, "each mule passes on what it was paid", _PASSED,
+        instances_layers.smurfing, "each mule passes on what it was paid", _PASSED, each="scatter-gather",
     ),
     "triangle": Kind(
         "three accounts: directly and over a mid, or round", "where it sets out", "", 7 * _DAY, 1,
@@ -133,7 +140,7 @@ def find(
     within: timedelta | None = None,
     tolerance: float | None = None,
     fee: float = 0.0,
-    hops: int = 10,
+    hops: int = HOPS,
     at_least: int | None = None,
     limit: int = LIMIT,
     cap: int = CAP,
@@ -148,8 +155,8 @@ def find(
         the payments that far from them are looked at, and cycles are looked for nearest to them first: so fewer bounds
         are met, and an instance may be told that the search for all accounts had to leave out.
     since, until: only payments in [since, until] are looked at.
-    within: all payments of an instance lie in (t - within, t], t being its last; for chains, each is at most so much
-        later than the one before.
+    within: all payments of an instance lie in (t - within, t], t being its last; for chains and peel chains, each is
+        at most so much later than the one before; for smurfing, those of each of its scatter-gathers lie so.
     tolerance, fee: the amount rule: an amount x is passed on if the next lies in [x * (1 - fee - tolerance),
         x * (1 + tolerance)]. By default chains and peel chains have their own (``Kind.band``) and others have none;
         a tolerance of infinity: any amount.
@@ -233,7 +240,7 @@ def _distinct(network: Network, found: Found) -> Found:
 def _told(network: Network, kind: str, found: Found, limit: int, tables: Tables | None) -> Motifs:
     skipped = list(found.skipped)
     if len(found) > limit:
-        skipped.append((f"more than {limit:,} instances; the strongest are told", found.anchor[limit:]))
+        skipped.append((f"more than {limit:,} {LIMITED}", found.anchor[limit:]))
         found = found.kept(np.arange(limit))
     number = np.repeat(np.arange(len(found)), np.diff(found.start))
     edge = found.edge

@@ -50,9 +50,7 @@ def around(network: Network, account_id: str, *, hops: int = 1, hub: int = HUB, 
     centre = int(network.numbers(pl.Series([account_id], dtype=pl.String))[0])
     pairs = _pairs(network)
     if centre < 0 or not ((pairs["source"] == centre) | (pairs["target"] == centre)).any():
-        raise FintelError(
-            f"no payment of the period names the account '{account_id}'", hint="a longer --days, or --from and --to"
-        )
+        raise FintelError(f"no payment of the period names '{account_id}'", hint="a longer --days, or --from and --to")
     ends = pl.concat([pairs.select(pl.col("source").alias("v")), pairs.select(pl.col("target").alias("v"))])
     degree = np.bincount(ends["v"].to_numpy(), minlength=len(network.nodes))
     step = {centre: 0}

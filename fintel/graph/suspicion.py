@@ -6,7 +6,7 @@ accounts have or exceed multiplies the odds by ``FOUND`` divided by how many, at
 large the share is (bits grow with its logarithm, from ``DOUBLES`` on) and, for ``_MONEY`` of it, how much money that
 is beside what accounts usually receive. So more money from seeds never gives fewer bits, and few accounts tie. Less
 than ``LEAST`` of an account's money is not told: nearly everybody is a few steps from somebody. All are set by
-judgement and checked against labelled sets (``docs/adr/0004-graph-risk.md``); with labels a model's fusion weighs
+judgement and checked against labelled sets (``docs/adr/0005-graph-risk.md``); with labels a model's fusion weighs
 them anew.
 """
 

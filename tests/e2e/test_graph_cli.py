@@ -92,7 +92,7 @@ def test_every_kind_runs_and_what_is_left_out_is_said(home: Path) -> None:
     assert told["fan-in"]["skipped"] and "more than 2 instances" in told["fan-in"]["skipped"][0]["reason"]
     shown = fintel("graph", "motifs", "-k", "fan-in", "--limit", 2, "--payments", folder=home)
     assert "many pay one" in shown.stdout and "transaction_id" in shown.stdout
-    assert "not all seen at" in shown.stderr
+    assert "more are not told" in shown.stderr and "more than 2 instances" not in shown.stderr
 
 
 def test_wrong_words_have_hints(home: Path) -> None:
@@ -105,6 +105,41 @@ def test_wrong_words_have_hints(home: Path) -> None:
     assert fintel("graph", "around", 1, "--to", "0001-01-02", "--json", folder=home, code=2).stderr.startswith("error:")
     assert ".svg or .html" in fintel("graph", "around", 1, "--picture", "a.png", folder=home, code=2).stderr
     assert "one of them" in fintel("graph", "motifs", "--json", "--csv", folder=home, code=2).stderr
+    nowhere = fintel("graph", "around", 1, "--picture", "nowhere/a.svg", folder=home, code=2)
+    assert "there is no folder 'nowhere'" in nowhere.stderr and "hint" in nowhere.stderr
+    huge = fintel("graph", "motifs", "-k", "fan-in", "--cap", "9" * 20, folder=home, code=2).stderr
+    assert "--cap" in huge and "1000000" in huge
+    useless = fintel("graph", "motifs", "-k", "fan-in", "--tolerance", 0.1, folder=home, code=2).stderr
+    assert "no amount rule" in useless and "hint" in useless
+    assert "-k reciprocal" in fintel("graph", "motifs", "-k", "cycle", "--hops", 2, folder=home, code=2).stderr
+
+
+def test_periods_have_an_order_and_say_where_they_are_empty(home: Path) -> None:
+    turned = fintel("graph", "motifs", "-k", "cycle", "--from", "2025-06-01", "--to", "2025-01-01", folder=home, code=2)
+    assert "--from 2025-06-01 is later than --to 2025-01-01" in turned.stderr
+    empty = fintel("graph", "motifs", "-k", "cycle", "--from", "2030-01-01", folder=home)
+    assert "no payments from 2030-01-01" in empty.stderr
+    ring = ("graph", "motifs", "-k", "cycle", "-a", "meridian-us|ring-a", "--json")
+    # A day is whole at both ends: the ring's payments are of its first three hours.
+    day = fintel(*ring, "--from", "2025-02-10", "--to", "2025-02-10", folder=home)
+    assert len(json.loads(day.stdout)["cycle"]["instances"]) == 1 and "no payments" not in day.stderr
+
+
+def test_a_rank_and_a_party_are_known_to_every_command(home: Path) -> None:
+    ranked = json.loads(fintel("rank", "--json", folder=home).stdout)
+    first = next(a for a in ranked if a["rank"] == 1)["account_id"]
+    assert json.loads(fintel("graph", "around", 1, "--days", 60, "--json", folder=home).stdout)["account_id"] == first
+    held = fintel("graph", "around", first, "--by", "party", "--days", 60, "--json", folder=home)
+    assert json.loads(held.stdout)["account_id"] not in (first, None)
+    # The rank is known, so it is the other one that nobody has; and the nearest is offered.
+    nobody = "meridian-us|ring-c"
+    for words in (
+        ("motifs", "-k", "cycle", "-a", 1, "-a", nobody),
+        ("risk", "-a", 1, "-a", nobody),
+        ("path", 1, nobody),
+    ):
+        told = fintel("graph", *words, folder=home, code=2).stderr
+        assert f"no payment names the account '{nobody}'" in told and "did you mean 'meridian-us|ring-" in told
 
 
 def test_path_is_in_time_order_and_has_a_direction(home: Path) -> None:
