@@ -464,7 +464,13 @@ def test_what_stands_in_a_record_is_text_in_the_page(material: Material) -> None
 
 def test_an_earlier_dossier_is_replaced_and_a_foreign_folder_is_not(material: Material, tmp_path: Path) -> None:
     made = build(material)
+    mine = tmp_path / "mine.txt"
+    mine.write_text("kept")
+    write(tmp_path / "d", {MANIFEST: made[MANIFEST]})
+    (tmp_path / "d" / f".{MANIFEST}.part").symlink_to(mine)
     write(tmp_path / "d", made)
+    assert mine.read_text() == "kept", "a link where a file in the making could be is not written through"
+    (tmp_path / "d" / f".{MANIFEST}.part").unlink()
     assert differences(tmp_path / "d", made) == []
     (tmp_path / "d" / "monitoring.md").write_text("x")
     assert differences(tmp_path / "d", made) == ["monitoring.md: other bytes"]
