@@ -25,6 +25,8 @@ from fintel.models.treeshap import MOST_FEATURES, contributions, forest
 Floats = npt.NDArray[np.float64]
 #: How far contributions may be from the margin, of it and of one unit of log odds.
 _AGREES = 1e-6
+#: Doublings that are told apart: beyond, a number has no words.
+_FAR = 64.0
 #: What ``Learned.contributions`` holds.
 REASONS = pl.Schema({"account_id": pl.String, "name": pl.String, "bits": pl.Float64, "text": pl.String})
 _TOLD = {"row": pl.Int64, "name": pl.String, "bits": pl.Float64, "text": pl.String}
@@ -119,7 +121,7 @@ def describe(card: FeatureCard, value: float, base_currency: str) -> str:
 def in_words(feature: Feature, value: float, base_currency: str) -> str:
     """A value with its unit, as people write it."""
     if isinstance(feature.recipe, Growth):
-        return f"{_short(2.0**value)} times"
+        return f"{_short(2.0 ** min(max(value, -_FAR), _FAR))} times"
     match feature.unit:
         case "count":
             return f"{round(value):,}"

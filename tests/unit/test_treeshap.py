@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from fintel.errors import ModelError
 from fintel.features.catalog import BY_NAME, model_features
+from fintel.features.recipes import Growth
 from fintel.models.explain import bits, describe, reasons
 from fintel.models.saved import FeatureCard, scorer_of
 from fintel.models.scorer import BoostedScorer
@@ -147,6 +148,13 @@ def test_trees_grown_on_noise_are_within_the_bounds(leaves, rounds):
     how = {"objective": "binary", "num_leaves": leaves, "min_data_in_leaf": 3, "verbosity": -1, "num_threads": 1}
     text = lightgbm.train(how, lightgbm.Dataset(x, y), rounds).model_to_string()
     assert len(parsed(text, 30)) == rounds
+
+
+def test_a_number_beyond_all_doublings_has_words():
+    growth = next(f.name for f in model_features(1_000) if isinstance(f.recipe, Growth))
+    card = FeatureCard(name=growth, known=1, quantiles=(-1e308, 1e5, 1e308))
+    for value in (1e308, -1e308, 1.0):
+        assert "percentile" in describe(card, value, "USD")
 
 
 def test_other_trees_are_refused():
