@@ -1,4 +1,4 @@
-"""Runs and versions of models in MLflow: the only place that imports it, and only when called.
+"""Runs and versions of models in MLflow: with ``artefacts``, the only place that imports it, and only when called.
 
 MLflow is an optional part (``fintel[mlflow]``). What it registers is the folder that ``saved`` wrote, as artefacts:
 nothing is pickled and there is no MLmodel file, so MLflow itself cannot load or run it. A model fetched from a registry
