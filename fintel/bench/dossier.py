@@ -12,6 +12,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -132,9 +134,14 @@ def write(folder: Path, made: Mapping[str, bytes]) -> None:
     for old in _named(folder) - set(made):
         (folder / old).unlink(missing_ok=True)
     for name in sorted(made, key=lambda n: n == MANIFEST):
-        aside = folder / f".{name}.part"
-        aside.write_bytes(made[name])
-        aside.replace(folder / name)
+        descriptor, aside = tempfile.mkstemp(prefix=".new-", dir=folder)
+        try:
+            with os.fdopen(descriptor, "wb") as stream:
+                stream.write(made[name])
+            os.replace(aside, folder / name)
+        except BaseException:
+            Path(aside).unlink(missing_ok=True)
+            raise
 
 
 def differences(folder: Path, made: Mapping[str, bytes]) -> list[str]:

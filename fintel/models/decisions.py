@@ -13,13 +13,14 @@ import hashlib
 import json
 import os
 import re
+import stat
 import tempfile
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, BinaryIO, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -35,6 +36,8 @@ LOCK = ".decisions.lock"
 MODEL_ID = re.compile(r"[0-9a-f]{12,64}")
 FIRST = "0" * 64
 MOST_NAME = 80
+#: A link is not followed, and a pipe is not waited for.
+_ITSELF = os.O_NOFOLLOW | os.O_NONBLOCK
 _MOST_BYTES, _MOST_LINE = 64_000_000, 1_000_000
 
 Id = Annotated[str, Field(pattern=r"^[0-9a-f]{12,64}$")]
@@ -171,6 +174,18 @@ def _bytes(path: Path) -> bytes:
     return data
 
 
+def _opened(path: Path) -> BinaryIO:
+    """The record, to write behind its end: the file itself, never what a link in its place names."""
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | _ITSELF, 0o666)
+    except OSError as error:
+        raise ModelError(f"cannot be written: {error.strerror}", location=path) from error
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise ModelError("is no file", location=path)
+    return os.fdopen(descriptor, "ab")
+
+
 def _checked(path: Path, data: bytes) -> tuple[Decision, ...]:
     # What stands behind the last end of a line was being written when the process died: no decision.
     lines = data[: data.rfind(b"\n") + 1].splitlines(keepends=True)
@@ -242,7 +257,8 @@ class Register:
             decisions = _checked(path, data)
             whole = data.rfind(b"\n") + 1
             if whole < len(data):
-                os.truncate(path, whole)
+                with _opened(path) as stream:
+                    os.ftruncate(stream.fileno(), whole)
             register = cls(folder, decisions)
             if decisions and pointed(folder, CHAMPION) != decisions[-1].to:
                 register._settle(decisions[-1].to)
@@ -285,7 +301,7 @@ class Register:
         size = path.stat().st_size if path.exists() else 0
         if len(line) > _MOST_LINE or size + len(line) > _MOST_BYTES:
             raise ModelError("the record of decisions is full", location=path, hint="keep it, and begin a new lake")
-        with path.open("ab") as stream:
+        with _opened(path) as stream:
             stream.write(line)
             stream.flush()
             os.fsync(stream.fileno())

@@ -15,24 +15,43 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from fintel.errors import ModelError
 from fintel.features.catalog import BY_NAME, Feature
 from fintel.features.recipes import Growth
 from fintel.models.saved import Card, FeatureCard
 from fintel.models.scorer import BoostedScorer
-from fintel.models.treeshap import contributions, forest
+from fintel.models.treeshap import MOST_FEATURES, contributions, forest
 
 Floats = npt.NDArray[np.float64]
+#: How far contributions may be from the margin, of it and of one unit of log odds.
+_AGREES = 1e-6
+#: Doublings that are told apart: beyond, a number has no words.
+_FAR = 64.0
 #: What ``Learned.contributions`` holds.
 REASONS = pl.Schema({"account_id": pl.String, "name": pl.String, "bits": pl.Float64, "text": pl.String})
 _TOLD = {"row": pl.Int64, "name": pl.String, "bits": pl.Float64, "text": pl.String}
 
 
 def bits(scorer: BoostedScorer, x: Floats) -> tuple[Floats, float]:
-    """Contributions in bits, (rows, features), and the base; base + row sum = margin / ln 2."""
+    """Contributions in bits, (rows, features), and the base; base + row sum = margin / ln 2.
+
+    Raises
+    ------
+    ModelError: they do not add up to the margins, so they explain another score.
+    """
     if not x.shape[0]:
         return np.zeros_like(x), 0.0
-    threads = scorer.threads or os.cpu_count() or 1
-    values = contributions(forest(scorer.booster_), x, threads=threads) / math.log(2)
+    of = forest(scorer.booster_)
+    if of.widest > MOST_FEATURES:
+        values = scorer.contributions(x)
+    else:
+        values = contributions(of, x, threads=scorer.threads or os.cpu_count() or 1)
+    margins = scorer.decision_function(x)
+    if not np.allclose(values.sum(axis=1), margins, rtol=_AGREES, atol=_AGREES):
+        raise ModelError(
+            "the model's contributions do not add up to its scores", hint="train it again, with fewer leaves"
+        )
+    values = values / math.log(2)
     return values[:, :-1], float(values[0, -1])
 
 
@@ -102,7 +121,7 @@ def describe(card: FeatureCard, value: float, base_currency: str) -> str:
 def in_words(feature: Feature, value: float, base_currency: str) -> str:
     """A value with its unit, as people write it."""
     if isinstance(feature.recipe, Growth):
-        return f"{_short(2.0**value)} times"
+        return f"{_short(2.0 ** min(max(value, -_FAR), _FAR))} times"
     match feature.unit:
         case "count":
             return f"{round(value):,}"

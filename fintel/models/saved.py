@@ -8,6 +8,7 @@ versions give equal bytes; the id is a hash of both files.
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import os
 import tempfile
@@ -19,7 +20,7 @@ from typing import Annotated, Literal
 
 import lightgbm
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from fintel.errors import ModelError
 from fintel.features.catalog import BY_NAME
@@ -27,7 +28,7 @@ from fintel.models.calibration import CalibrationCard
 from fintel.models.evaluation import Evaluation
 from fintel.models.leakage_card import LeakageCard
 from fintel.models.scorer import BoostedScorer
-from fintel.models.trees import MOST_BYTES, checked
+from fintel.models.trees import MOST_BYTES, MOST_VALUE, checked
 
 FORMAT = "fintel-model/1"
 CARD_FILE, TREES_FILE = "card.json", "trees.txt"
@@ -54,6 +55,13 @@ class FeatureCard(_Frozen):
     name: Name
     known: float = Field(ge=0, le=1)
     quantiles: tuple[float, ...] = Field(max_length=QUANTILES)
+
+    @field_validator("quantiles")
+    @classmethod
+    def _rising(cls, values: tuple[float, ...]) -> tuple[float, ...]:
+        if any(b < a for a, b in itertools.pairwise(values)):
+            raise ValueError("quantiles rise")
+        return values
 
     def percentile(self, value: float) -> float:
         """Share of training rows below ``value``, in per cent."""
@@ -89,10 +97,10 @@ class TrainingCard(_Frozen):
 class FusionCard(_Frozen):
     """How the parts join: base + model_weight × bits + rule_weight × rule bits + graph_weight × the graph's bits."""
 
-    base: float
-    model_weight: float = Field(ge=0)
-    rule_weight: float = Field(ge=0)
-    graph_weight: float = Field(default=1.0, ge=0)
+    base: float = Field(ge=-MOST_VALUE, le=MOST_VALUE)
+    model_weight: float = Field(ge=0, le=MOST_VALUE)
+    rule_weight: float = Field(ge=0, le=MOST_VALUE)
+    graph_weight: float = Field(default=1.0, ge=0, le=MOST_VALUE)
     fitted_on: int
     method: Word
 

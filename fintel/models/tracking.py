@@ -1,4 +1,4 @@
-"""Runs and versions of models in MLflow: the only place that imports it, and only when called.
+"""Runs and versions of models in MLflow: with ``artefacts``, the only place that imports it, and only when called.
 
 MLflow is an optional part (``fintel[mlflow]``). What it registers is the folder that ``saved`` wrote, as artefacts:
 nothing is pickled and there is no MLmodel file, so MLflow itself cannot load or run it. A model fetched from a registry
@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import tempfile
 import time
 from collections.abc import Iterator
@@ -21,6 +20,7 @@ from types import ModuleType
 from typing import Any, Literal
 
 from fintel.errors import MissingExtraError, ModelError
+from fintel.models.artefacts import place_of, read
 from fintel.models.evaluation import Evaluation
 from fintel.models.pictures import evaluation_charts
 from fintel.models.saved import FILES, Model, restore, save
@@ -131,7 +131,8 @@ def follow(
 def fetch(which: str, folder: Path, *, lake: Path, uri: str | None = None) -> Path:
     """Bring a registered model into a folder of models; its own folder.
 
-    Only its two files are asked for, each of a bounded size, and what arrives is read as any model from outside is.
+    Only its two files are asked for, no more than their bounded sizes, where ``artefacts`` lets them lie; what arrives
+    is read as any model from outside is.
 
     Parameters
     ----------
@@ -153,23 +154,14 @@ def fetch(which: str, folder: Path, *, lake: Path, uri: str | None = None) -> Pa
             if which.isdigit()
             else client.get_model_version_by_alias(REGISTERED, which)
         )
-        sizes = {
-            Path(file.path).name: file.file_size
-            for file in mlflow.artifacts.list_artifacts(artifact_uri=found.source, tracking_uri=where)
-            if not file.is_dir
-        }
-        for name, most in FILES.items():
-            if name not in sizes:
-                raise ModelError(f"version {found.version} holds no {name}", hint="it is no model of fintel's")
-            if sizes[name] is None or not 0 < sizes[name] <= most:
-                raise ModelError(f"{name} of version {found.version} is empty, or larger than {most:,} bytes")
+        run = client.get_run(found.run_id) if found.run_id else None
+        if run is None:
+            raise ModelError(f"version {found.version} belongs to no run", hint="register it anew")
+        root = str(lake / "mlflow") if uri is None else client.get_experiment(run.info.experiment_id).artifact_location
+        place = place_of(str(found.source), str(run.info.artifact_uri), where, root)
         here = Path(made)
-        for name in FILES:
-            arrived = mlflow.artifacts.download_artifacts(
-                artifact_uri=f"{found.source}/{name}", dst_path=str(here), tracking_uri=where
-            )
-            if Path(arrived).resolve() != (here / name).resolve():
-                shutil.copyfile(arrived, here / name)
+        for name, most in FILES.items():
+            (here / name).write_bytes(read(place, name, most, where))
         model = restore(here)
         if found.tags.get("model_id", model.model_id) != model.model_id:
             raise ModelError(f"version {found.version} holds another model than it says, {model.model_id}")
@@ -257,7 +249,7 @@ def _plain_errors(mlflow: Any, where: str) -> Iterator[None]:
     shown = without_credentials(where)
     try:
         yield
-    except mlflow.exceptions.MlflowException as error:
+    except (mlflow.exceptions.MlflowException, ValueError, OSError) as error:  # what requests raises is an OSError
         said = str(error).splitlines()[0] if str(error) else type(error).__name__
         # whatever it quotes of the address, or of another one with a password in it
         said = re.sub(r"://[^/\s@]*@", "://", said.replace(where, shown))

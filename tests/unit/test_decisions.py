@@ -215,3 +215,16 @@ def test_two_people_and_what_is_no_name() -> None:
 def test_the_record_is_plain_lines_of_json(folder: Path) -> None:
     for line in (folder / RECORD).read_text(encoding="ascii").splitlines():
         assert {"at", "to", "made_by", "approved_by", "evidence", "previous", "hash"} <= set(json.loads(line))
+
+
+@pytest.mark.parametrize("cut", [True, False])
+def test_a_link_in_the_records_place_is_not_written_through(tmp_path: Path, cut: bool) -> None:
+    other = tmp_path / "other"
+    kept = b"somebody's file without an end of line" if cut else b""
+    other.write_bytes(kept)
+    models = tmp_path / "models"
+    models.mkdir()
+    (models / RECORD).symlink_to(other)
+    with pytest.raises(ModelError, match=r"cannot be written"):
+        decide(models, A)
+    assert other.read_bytes() == kept

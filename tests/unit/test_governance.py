@@ -8,7 +8,10 @@ import platform
 import re
 import shutil
 import sys
+import threading
+from collections.abc import Iterator
 from datetime import UTC, datetime
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import polars as pl
@@ -25,6 +28,7 @@ from fintel.bench.model_promotion import evidence, fingerprints, leakage_gate, m
 from fintel.config import RankingSettings, Settings
 from fintel.errors import ModelError
 from fintel.models import tracking
+from fintel.models.artefacts import place_of, read
 from fintel.models.dataset import Sampling
 from fintel.models.decisions import Register, read_decisions
 from fintel.models.saved import CARD_FILE, TREES_FILE, Card, Model, identify, save
@@ -274,6 +278,86 @@ def test_a_hostile_artefact_is_never_run(registry: Path, tmp_path: Path, what: s
     assert not mark.exists()
 
 
+RUN = "mlflow-artifacts:/0/a1/artifacts"
+SERVED = "https://host/x/api/2.0/mlflow-artifacts/artifacts/0/a1/artifacts"
+
+
+@pytest.mark.parametrize(
+    ("source", "run", "where", "place"),
+    [
+        (f"{RUN}/model", RUN, "https://host:5000", "/0/a1/artifacts/model"),
+        (f"{SERVED}/model", SERVED, "https://host/x", "/0/a1/artifacts/model"),
+        ("https://evil/0/a1/artifacts/model", RUN, "https://host", None),
+        ("https://evil/model", "https://evil", "https://host", None),
+        ("mlflow-artifacts://evil/0/model", "mlflow-artifacts://evil/0", "https://host", None),
+        (f"{SERVED}/model", SERVED, "http://host/x", None),
+        (f"{RUN}/../../other", RUN, "https://host", None),
+        (f"{RUN}/%2e%2e/other", RUN, "https://host", None),
+        (f"{RUN}/model?path=x", RUN, "https://host", None),
+        (f"{RUN}2/model", RUN, "https://host", None),
+        ("/etc/model", "/etc", "https://host", None),
+        ("/root/a1/model", "/root/a1", "sqlite:///x.db", Path("/root/a1/model")),
+        ("file:///root/a1/model", "file:///root/a1", "sqlite:///x.db", Path("/root/a1/model")),
+        ("/root/a1/../../etc", "/root/a1", "sqlite:///x.db", None),
+        ("/etc/model", "/etc", "sqlite:///x.db", None),
+        ("http://evil/a/model", "http://evil/a", "sqlite:///x.db", None),
+        ("s3://evil/a/model", "s3://evil/a", "sqlite:///x.db", None),
+    ],
+)
+def test_files_are_read_from_the_run_alone(source: str, run: str, where: str, place: Path | str | None) -> None:
+    if place is not None:
+        assert place_of(source, run, where, "/root") == place
+    else:
+        with pytest.raises(ModelError, match="source is refused"):
+            place_of(source, run, where, "/root")
+
+
+@pytest.fixture
+def server() -> Iterator[tuple[str, list[str]]]:
+    """A tracking server's artefact service: its address, and the paths that were asked for."""
+    asked: list[str] = []
+
+    class Service(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(self.path)
+            self.send_response(302 if "moved" in self.path else 404 if "none" in self.path else 200)
+            self.send_header("Location", "/elsewhere")
+            self.end_headers()
+            self.wfile.write(b"x" * 3_000)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Service) as service:
+        threading.Thread(target=service.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{service.server_port}", asked
+        service.shutdown()
+
+
+def test_a_server_is_read_within_bounds_and_not_beyond_itself(server: tuple[str, list[str]]) -> None:
+    pytest.importorskip("mlflow", reason="MLflow is an optional part")
+    where, asked = server
+    assert read("/0/a", "card.json", 3_000, where) == b"x" * 3_000
+    for path, most, why in (("/0/a", 2_999, "larger"), ("/none", 9_000, "holds no"), ("/moved", 9_000, "answers 302")):
+        with pytest.raises(ModelError, match=why):
+            read(path, "card.json", most, where)
+    assert asked[0] == "/api/2.0/mlflow-artifacts/artifacts/0/a/card.json" and len(asked) == 4
+
+
+def test_a_version_that_lies_elsewhere_is_not_asked_for(
+    registry: Path, tmp_path: Path, server: tuple[str, list[str]]
+) -> None:
+    import mlflow
+
+    client = mlflow.MlflowClient(tracking.default_uri(registry), tracking.default_uri(registry))
+    run = client.get_model_version_by_alias(tracking.REGISTERED, "challenger").run_id
+    for run_id in (run, None):
+        version = client.create_model_version(tracking.REGISTERED, source=f"{server[0]}/evil", run_id=run_id)
+        with pytest.raises(ModelError, match="source is refused|no run"):
+            tracking.fetch(str(version.version), tmp_path, lake=registry)
+    assert server[1] == []
+
+
 @pytest.mark.parametrize("which", ["../champion", "champion'; drop table", "-1", "9" * 10, "", "file:///etc"])
 def test_only_aliases_and_versions_are_fetched(tmp_path: Path, which: str) -> None:
     with pytest.raises(ModelError, match="no alias or version"):
@@ -380,7 +464,13 @@ def test_what_stands_in_a_record_is_text_in_the_page(material: Material) -> None
 
 def test_an_earlier_dossier_is_replaced_and_a_foreign_folder_is_not(material: Material, tmp_path: Path) -> None:
     made = build(material)
+    mine = tmp_path / "mine.txt"
+    mine.write_text("kept")
+    write(tmp_path / "d", {MANIFEST: made[MANIFEST]})
+    (tmp_path / "d" / f".{MANIFEST}.part").symlink_to(mine)
     write(tmp_path / "d", made)
+    assert mine.read_text() == "kept", "a link where a file in the making could be is not written through"
+    (tmp_path / "d" / f".{MANIFEST}.part").unlink()
     assert differences(tmp_path / "d", made) == []
     (tmp_path / "d" / "monitoring.md").write_text("x")
     assert differences(tmp_path / "d", made) == ["monitoring.md: other bytes"]

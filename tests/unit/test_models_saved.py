@@ -63,6 +63,9 @@ HOSTILE: dict[str, Callable[[str], str]] = {
     "too many numbers": numbers("leaf_value", lambda v: [*v, "0"]),
     "not a number": numbers("leaf_value", lambda v: ["nan", *v[1:]]),
     "an expression": numbers("leaf_value", lambda v: ["__import__('os')", *v[1:]]),
+    "a leaf beyond any log odds": numbers("leaf_value", lambda v: ["1e7", *v[1:]]),
+    "more rows in a leaf than above it": numbers("leaf_count", lambda v: ["2000000000", *v[1:]]),
+    "fewer rows in a node than below it": numbers("internal_count", lambda v: ["1", *v[1:]]),
     "a huge number": numbers("leaf_value", lambda v: ["1e308", *v[1:]]),
     "a long number": numbers("leaf_value", lambda v: ["1" * 5000, *v[1:]]),
     "a category split": numbers("decision_type", lambda v: ["1", *v[1:]]),
@@ -125,6 +128,9 @@ def test_card_is_checked(model: Model, tmp_path: Path) -> None:
     refused(lambda c: c.update(command="rm -rf /"), "Extra inputs")
     refused(lambda c: c.update(format="fintel-model/9"), "fintel-model/1")
     refused(lambda c: c["fusion"].update(rule_weight=-1), "greater than")
+    refused(lambda c: c["fusion"].update(base=1e308), "less than")
+    refused(lambda c: c["fusion"].update(graph_weight=1e7), "less than or equal")
+    refused(lambda c: c["features"][0].update(quantiles=[2.0, 1.0]), "quantiles rise")
     refused(lambda c: c["fusion"].update(rule_weight=2), "do not belong")
     refused(lambda c: c["features"].pop(), "not belong together")
     refused(lambda c: c["features"][0].update(name="../../etc/passwd"), "match pattern")

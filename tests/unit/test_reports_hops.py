@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import unicodedata
 from datetime import date, timedelta
 from decimal import Decimal
 
@@ -14,7 +15,7 @@ from fintel.domain.case import Case
 from fintel.domain.schema import CLAUSES, EVIDENCE, TRANSACTIONS
 from fintel.frames import fit
 from fintel.reports import narrative
-from fintel.reports.attachment import attachment
+from fintel.reports.attachment import attachment, safe_cell
 from fintel.reports.bundle import write_draft
 from fintel.reports.comparisons import disagreements
 from fintel.reports.draft import build_case
@@ -113,3 +114,12 @@ def test_a_draft_with_hops_is_whole(tmp_path) -> None:
     assert "B2: bank|C3" in page and "=SUM(1)&lt;b&gt;" in page and "SUM(1)<" not in page
     before_the_narrative = files.xml.read_bytes().split(b"ActivityNarrativeInformation")[0]
     assert not any(word in before_the_narrative for word in (b"SUM", b"B2", b"C3", b"Chris"))
+
+
+def test_no_sign_that_reads_as_a_formulas_is_left_bare():
+    """Every letter of Unicode whose compatibility form begins a formula, at the start and behind a ';'."""
+    alike = [c for c in map(chr, range(33, 0x110000)) if unicodedata.normalize("NFKC", c)[0] in "=+-@|%\u2212"]
+    assert len(alike) > 20
+    for sign in alike:
+        assert safe_cell(f"{sign}1;{sign}2").count("'") == 2, hex(ord(sign))
+    assert safe_cell("A - B = C") == "A - B = C"

@@ -12,10 +12,12 @@ from hypothesis import strategies as st
 
 from fintel.errors import ModelError
 from fintel.features.catalog import BY_NAME, model_features
+from fintel.features.recipes import Growth
 from fintel.models.explain import bits, describe, reasons
-from fintel.models.saved import FeatureCard
+from fintel.models.saved import FeatureCard, scorer_of
 from fintel.models.scorer import BoostedScorer
-from fintel.models.treeshap import contributions, forest
+from fintel.models.trees import MOST_DEPTH, parsed
+from fintel.models.treeshap import MOST_FEATURES, contributions, forest
 
 
 def trained(seed, features, leaves, rounds, **more):
@@ -98,6 +100,61 @@ def test_reasons_add_up_and_say_each_family_by_what_says_most():
             assert row["bits"] == pytest.approx(total, abs=1e-12)
     assert at == told.height
     assert reasons(card, [], x[:0], parts[:0]).schema == told.schema
+
+
+def chain(leaves, features, trees=1):
+    """The text of trees that are one long way: each split lets one row go and asks the next feature."""
+    nodes = range(leaves - 1)
+    of_nodes = {
+        "split_feature": [k % features for k in nodes], "split_gain": [0] * len(nodes), "threshold": [0] * len(nodes),
+        "decision_type": [10] * len(nodes), "left_child": [~k for k in nodes],
+        "right_child": [*nodes[1:], -leaves], "internal_value": [0] * len(nodes), "internal_weight": [0] * len(nodes),
+        "internal_count": [leaves - k for k in nodes], "leaf_value": [0] * len(nodes) + [5],
+        "leaf_weight": [1] * leaves, "leaf_count": [1] * leaves,
+    }  # fmt: skip
+    lines = [f"num_leaves={leaves}", "num_cat=0", "shrinkage=1"]
+    lines += [f"{key}={' '.join(map(str, values))}" for key, values in of_nodes.items()]
+    head = ["tree", "version=v4", "num_class=1", "num_tree_per_iteration=1", f"max_feature_idx={features - 1}"]
+    body = ["\n".join([f"Tree={number}", *lines]) for number in range(trees)]
+    return "\n\n".join(["\n".join([*head, "objective=binary sigmoid:1"]), *body, "end of trees"])
+
+
+@pytest.mark.parametrize("features", [20, MOST_FEATURES, 70])
+def test_what_is_told_adds_up_to_the_score_or_is_refused(features):
+    scorer = scorer_of(chain(features + 1, features), features, threads=1)
+    x = np.where(np.random.default_rng(0).random((400, features)) < np.linspace(0, 1, 400)[:, None], 1.0, -1.0)
+    if features <= MOST_FEATURES:
+        parts, base = bits(scorer, x)
+        np.testing.assert_allclose((parts.sum(axis=1) + base) * np.log(2), scorer.decision_function(x), atol=1e-5)
+    else:
+        with pytest.raises(ModelError, match="up to 40"):
+            contributions(forest(scorer.booster_), x)
+        with pytest.raises(ModelError, match="add up"):
+            bits(scorer, x)
+
+
+def test_ways_are_of_bounded_length():
+    assert len(parsed(chain(MOST_DEPTH + 1, 4), 4)) == 1
+    with pytest.raises(ModelError, match="more than 256 splits"):
+        parsed(chain(MOST_DEPTH + 2, 4), 4)
+    with pytest.raises(ModelError, match="5,000,000 splits"):
+        parsed(chain(MOST_DEPTH + 1, 4, trees=160), 4)
+
+
+@pytest.mark.parametrize(("leaves", "rounds"), [(31, 300), (255, 30)])
+def test_trees_grown_on_noise_are_within_the_bounds(leaves, rounds):
+    rng = np.random.default_rng(0)
+    x, y = rng.lognormal(size=(6_000, 30)) ** 3, (rng.random(6_000) < 0.02).astype(float)
+    how = {"objective": "binary", "num_leaves": leaves, "min_data_in_leaf": 3, "verbosity": -1, "num_threads": 1}
+    text = lightgbm.train(how, lightgbm.Dataset(x, y), rounds).model_to_string()
+    assert len(parsed(text, 30)) == rounds
+
+
+def test_a_number_beyond_all_doublings_has_words():
+    growth = next(f.name for f in model_features(1_000) if isinstance(f.recipe, Growth))
+    card = FeatureCard(name=growth, known=1, quantiles=(-1e308, 1e5, 1e308))
+    for value in (1e308, -1e308, 1.0):
+        assert "percentile" in describe(card, value, "USD")
 
 
 def test_other_trees_are_refused():
