@@ -17,7 +17,7 @@ import polars as pl
 from fintel.domain.schema import MONEY_SCALE, MONEY_UNITS
 from fintel.errors import FintelError, did_you_mean
 from fintel.features.entries import Tables
-from fintel.frames import MONEY, TIMESTAMP
+from fintel.frames import MONEY, MONEY_SUM, TIMESTAMP
 from fintel.graph import instances_chains, instances_cycles, instances_layers, instances_places, instances_stars
 from fintel.graph.instances_found import Array, Band, Found, Search, linked
 from fintel.graph.kernels_chains import PEELED
@@ -259,7 +259,7 @@ def _told(network: Network, kind: str, found: Found, limit: int, tables: Tables 
             ended=pl.max("booked_at"),
             accounts=pl.col("source").append(pl.col("target")).drop_nulls().n_unique().cast(pl.Int64),
             payments=pl.len().cast(pl.Int64),
-            amount=pl.when(pl.col("amount_base").is_not_null().any()).then(pl.sum("amount_base")).cast(MONEY),
+            amount=pl.when(pl.col("amount_base").is_not_null().any()).then(pl.col("amount_base").cast(MONEY_SUM).sum()),
         )
         .with_columns(
             account_id=network.nodes.gather(found.anchor),

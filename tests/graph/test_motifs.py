@@ -495,3 +495,29 @@ def test_hubs_are_one_node_of_the_surroundings():
     with pytest.raises(FintelError, match="names the account"):
         around(net, "nobody")
     assert (seen.edges["first"] <= seen.edges["last"]).all()
+
+
+LARGEST = 10**16  # the largest payment that feeds take, 1e11, in units of 1e-5
+
+
+@pytest.mark.parametrize("payments", [99, 101, 1_900])
+def test_sums_of_the_largest_payments_are_exact(payments):
+    seen = around(network_of([(0, 1, t, LARGEST) for t in range(payments)], 2), "n0")
+    assert seen.edges["amount"].to_list() == [10**11 * payments]
+    fan = motifs.find(network_of([(0, v + 1, v, LARGEST) for v in range(400)], 401), "fan-out", cap=1_000)
+    assert fan.instances["amount"].to_list() == [10**11 * 400]
+
+
+def test_an_account_that_is_called_like_a_group_stays_itself():
+    rows = [(v, 0, v, 100_000 * v) for v in range(1, 30)]
+    net = network_of(rows, 30)
+    names = net.nodes.to_list()
+    names[29], names[28] = "+payers:n0", "++payers:n0"
+    called = type(net)(net.source, net.target, net.time, net.amount, net.row, pl.Series(names))
+    seen = around(called, "n0", most=5)
+    assert seen.nodes["node"].is_unique().all()
+    group = seen.nodes.filter(pl.col("account_id").is_null())
+    assert group.select("node", "label", "counterparties").rows() == [("+++payers:n0", "25 payers of n0", 25)]
+    lines = dict(seen.edges.select("source", "payments").iter_rows())
+    assert lines == {"+payers:n0": 1, "++payers:n0": 1, "n27": 1, "n26": 1, "+++payers:n0": 25}
+    assert seen.edges.sort("amount")["amount"].to_list() == [26, 27, 28, 29, sum(range(1, 26))]
