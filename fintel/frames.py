@@ -7,6 +7,8 @@ import polars as pl
 from fintel.domain.schema import MONEY_SCALE, Table, Type
 
 MONEY = pl.Decimal(18, MONEY_SCALE)
+#: Of sums of money: a hundred of the largest payments that feeds take are more than ``MONEY`` holds.
+MONEY_SUM = pl.Decimal(38, MONEY_SCALE)
 TIMESTAMP = pl.Datetime("us", "UTC")
 
 POLARS: dict[Type, pl.DataType | type[pl.DataType]] = {

@@ -126,8 +126,9 @@ def _two_layers(search: Search, whole: list[tuple[int, set[int], set[int]]]) -> 
 
 
 def _share(brought: Array, passed: Array) -> float:
-    total = np.maximum(brought, 0).sum()
-    return float(np.maximum(passed, 0).sum() / total) if total > 0 else np.nan
+    # As floats: a thousand of the largest payments are more than 64 bits hold.
+    total = np.maximum(brought, 0).sum(dtype=np.float64)
+    return float(np.maximum(passed, 0).sum(dtype=np.float64) / total) if total > 0 else np.nan
 
 
 @_jit

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 import numpy as np
@@ -17,9 +17,9 @@ import polars as pl
 from fintel.domain.schema import MONEY_SCALE, MONEY_UNITS
 from fintel.errors import FintelError, did_you_mean
 from fintel.features.entries import Tables
-from fintel.frames import MONEY, TIMESTAMP
+from fintel.frames import MONEY, MONEY_SUM, TIMESTAMP
 from fintel.graph import instances_chains, instances_cycles, instances_layers, instances_places, instances_stars
-from fintel.graph.instances_found import Array, Band, Found, Search, linked
+from fintel.graph.instances_found import Array, Band, Found, Search, cut_at, linked
 from fintel.graph.kernels_chains import PEELED
 from fintel.graph.layout import MICROSECOND
 from fintel.graph.network import Network
@@ -28,6 +28,9 @@ from fintel.graph.ways import about, between, near_in_time
 _DAY = timedelta(days=1)
 #: How many instances are told at most, unless said otherwise.
 LIMIT = 1_000
+#: Of one anchor as many are compared with each other, or ``limit`` if that is more: so the bound never changes what is
+#: told, only how much work one account can make.
+PER_ACCOUNT = 1_000
 CAP = 512
 #: Payments of a cycle at most, unless said otherwise.
 HOPS = 10
@@ -202,7 +205,7 @@ def find(
     search = Search(
         looked_at, linked(looked_at), window // MICROSECOND, band, least, hops, cap, budget, places, members
     )
-    found = _distinct(looked_at, _held(looked_at, chosen.search(search), members))
+    found = _distinct(_held(looked_at, chosen.search(search), members), max(limit, PER_ACCOUNT))
     return _told(looked_at, kind, found, limit, tables)
 
 
@@ -216,9 +219,9 @@ def _held(network: Network, found: Found, members: Array | None) -> Found:
     return found.kept(np.flatnonzero(np.logical_or.reduceat(with_one, found.start[:-1])))
 
 
-def _distinct(network: Network, found: Found) -> Found:
+def _distinct(found: Found, most: int) -> Found:
     """In order (strength, payments, the latest, the first payment), without those whose payments all stand in a
-    stronger one of the same anchor."""
+    stronger one of the same anchor; ``most`` of an anchor, the rest counted as skipped, unlike ones or not."""
     if not len(found):
         return found
     sizes = np.diff(found.start)
@@ -226,15 +229,42 @@ def _distinct(network: Network, found: Found) -> Found:
     first = np.minimum.reduceat(found.edge, found.start[:-1])
     retained = np.nan_to_num(found.retention, nan=-1.0)
     order = np.lexsort((found.anchor, first, last, -retained, -sizes, -found.score))
-    taken: dict[int, list[set[int]]] = {}
-    chosen = []
+    taken: dict[int, _Taken] = {}
+    chosen, left = [], []
     for i in order.tolist():
-        mine = set(found.edge[found.start[i] : found.start[i + 1]].tolist())
-        larger = taken.setdefault(int(found.anchor[i]), [])
-        if not any(mine <= other for other in larger):
-            larger.append(mine)
+        anchor = int(found.anchor[i])
+        stronger = taken.setdefault(anchor, _Taken())
+        if len(stronger) >= most:
+            left.append(anchor)
+        elif stronger.take(found.edge[found.start[i] : found.start[i + 1]].tolist()):
             chosen.append(i)
-    return found.kept(np.asarray(chosen, np.int64))
+    kept = found.kept(np.asarray(chosen, np.int64))
+    reason = f"more than {most:,} instances of the account; the strongest are looked at"
+    return replace(kept, skipped=[*kept.skipped, *cut_at(reason, np.asarray(left, np.int64))])
+
+
+class _Taken:
+    """Instances of one anchor as sets of payments. One that holds all of some payments holds the rarest of them too, so
+    only those that do are compared."""
+
+    def __init__(self) -> None:
+        self._sets: list[set[int]] = []
+        self._with: dict[int, list[int]] = {}
+
+    def __len__(self) -> int:
+        return len(self._sets)
+
+    def take(self, payments: list[int]) -> bool:
+        """Whether no instance holds them all; it is one of them then."""
+        nothing: list[int] = []
+        rarest = min((self._with.get(e, nothing) for e in payments), key=len)
+        mine = set(payments)
+        if any(mine <= self._sets[k] for k in rarest):
+            return False
+        for e in mine:
+            self._with.setdefault(e, []).append(len(self._sets))
+        self._sets.append(mine)
+        return True
 
 
 def _told(network: Network, kind: str, found: Found, limit: int, tables: Tables | None) -> Motifs:
@@ -266,7 +296,7 @@ def _told(network: Network, kind: str, found: Found, limit: int, tables: Tables 
             ended=pl.max("booked_at"),
             accounts=pl.col("source").append(pl.col("target")).drop_nulls().n_unique().cast(pl.Int64),
             payments=pl.len().cast(pl.Int64),
-            amount=pl.when(pl.col("amount_base").is_not_null().any()).then(pl.sum("amount_base")).cast(MONEY),
+            amount=pl.when(pl.col("amount_base").is_not_null().any()).then(pl.col("amount_base").cast(MONEY_SUM).sum()),
         )
         .with_columns(
             account_id=network.nodes.gather(found.anchor),

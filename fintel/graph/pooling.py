@@ -22,6 +22,8 @@ Whole = Any
 
 _DAY = timedelta(days=1) // timedelta(microseconds=1)
 _MILLION = 1_000_000
+#: Values above count as this (a ratio of the largest payment to the smallest is 1e16): folds are of 64 bits.
+_MOST = 10**12
 _BOTH = ("out", "in")
 
 
@@ -45,7 +47,7 @@ class _Piece(NamedTuple):
         if self.fold == "count":
             held = told if schema[self.column] == pl.Boolean else told >= self.least
             return held.fill_null(value=False).sum().cast(pl.Int64).alias(self.key)
-        scaled = (told.cast(pl.Float64) * _MILLION).round().cast(pl.Int64)
+        scaled = (told.cast(pl.Float64).clip(upper_bound=_MOST) * _MILLION).round().cast(pl.Int64)
         return (scaled.max() if self.fold == "max" else scaled.sum()).alias(self.key)
 
 

@@ -42,7 +42,11 @@ _PADDING = 24
 #: Node and payment numbers are 32 bits.
 _MOST = 2**31 - 2
 #: Of the form of a snapshot.
-_FORM = 2
+_FORM = 3
+#: Of a payment, what is taken; all else follows.
+_TAKEN = ("source", "target", "time", "amount")
+#: A snapshot may name so many nodes, however few its payments.
+_NODES = 2**20
 #: What may be wrong with payments, or missing.
 _FINE, _FALLS, _EARLY, _NODE, _ROOM = range(5)
 #: Where a column stands.
@@ -199,41 +203,45 @@ class GraphState:
         return state
 
     def snapshot(self) -> dict[str, Array]:
-        """All that the state is, as plain arrays by name (for ``numpy.savez``; nothing needs pickle)."""
-        told = {"form": np.frombuffer(self._form().encode(), np.uint8), "edges": self._edges[: self._size].copy()}
-        for name, state in self._named():
-            told |= {f"{name}.{field}": array.copy() for field, array in state._asdict().items()}
-        return told
+        """The payments taken, from which ``restore`` makes the state, as plain arrays by name (for ``numpy.savez``;
+        nothing needs pickle): ``form`` uint8, ``edges`` of ``layout.EDGE``."""
+        edges = np.zeros(self._size, EDGE)
+        for name in _TAKEN:
+            edges[name] = self._edges[name][: self._size]
+        return {"form": np.frombuffer(self._form().encode(), np.uint8), "edges": edges}
 
     @classmethod
     def restore(
-        cls, arrays: Mapping[str, Array], settings: Settings | None = None, *, families: Iterable[str] | None = None
+        cls,
+        arrays: Mapping[str, Array],
+        settings: Settings | None = None,
+        *,
+        families: Iterable[str] | None = None,
+        nodes: int | None = None,
     ) -> GraphState:
         """The state of a snapshot, which must have been made with the same settings and families.
 
-        Raises ``FintelError`` where it was not, or where an array is missing or of another type. The numbers in
-        the arrays are believed: read snapshots only from where you wrote them.
-        """
-        edges = arrays["edges"] if "edges" in arrays else np.zeros(0, EDGE)
-        state = cls(settings, families=families, edges=len(edges))
-        if "form" not in arrays or arrays["form"].tobytes().decode(errors="replace") != state._form():
-            raise FintelError("the snapshot was made with other settings, other families, or another version")
-        restored = []
-        for name, mine in state._named():
-            found = {field: arrays.get(f"{name}.{field}") for field in mine._fields}
-            for field, array in found.items():
-                like = getattr(mine, field)
-                if array is None or array.dtype != like.dtype or array.ndim != like.ndim:
-                    raise FintelError(f"the snapshot has no array '{name}.{field}' of the right type")
-            restored.append(type(mine)(**{field: np.array(array) for field, array in found.items()}))
-        state._links, *state._states = restored
-        state._nodes = len(state._links.nodes)
-        state._size = len(edges)
-        state._edges[: len(edges)] = edges
-        return state
+        The payments are taken anew, all at once: nothing else in the arrays is read, so a snapshot that somebody has
+        altered gives the state of other payments, and never one that its kernels cannot stand.
 
-    def _named(self) -> Sequence[tuple[str, Any]]:
-        return [("links", self._links), *zip([p.name for p in self.parts], self._states, strict=True)]
+        ``nodes``: node numbers are below it, as room is made for so many (some 800 bytes each); by default two for each
+        payment, or 1,048,576 if that is more. Raises ``FintelError`` where an array is missing or of another type, the
+        form is another, payments are not in order of time, or a node is out of range.
+        """
+        state = cls(settings, families=families)
+        form, edges = arrays.get("form"), arrays.get("edges")
+        if form is None or form.tobytes().decode(errors="replace") != state._form():
+            raise FintelError("the snapshot was made with other settings, other families, or another version")
+        if edges is None or edges.dtype != EDGE or edges.ndim != 1:
+            raise FintelError("the snapshot has no array 'edges' of the right type")
+        room = max(_NODES, 2 * len(edges)) if nodes is None else nodes
+        largest = max(int(edges[end].max(initial=-1)) for end in ("source", "target"))
+        if largest >= room:
+            raise FintelError(
+                f"the snapshot names node {largest:,}, and there are {room:,}", hint="restore(…, nodes=…) for more"
+            )
+        state.update(*(edges[name] for name in _TAKEN))
+        return state
 
     def _form(self) -> str:
         settings = {k: str(v) for k, v in asdict(self.settings).items()}

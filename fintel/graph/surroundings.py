@@ -13,9 +13,9 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
-from fintel.domain.schema import MONEY_SCALE, MONEY_UNITS
+from fintel.domain.schema import MONEY_UNITS
 from fintel.errors import FintelError
-from fintel.frames import MONEY, TIMESTAMP
+from fintel.frames import MONEY_SUM, TIMESTAMP
 from fintel.graph.network import Network
 
 HUB = 100
@@ -28,11 +28,12 @@ NODES = 120
 class Surroundings:
     """Around one account.
 
-    nodes: ``node`` (an account id, or ``+payers:<id>``, ``+payees:<id>`` for those that are one node), ``account_id``
-    (null for these), ``step`` (0 the account itself; negative: money comes from there; positive: goes there),
-    ``counterparties`` in the period (of a group: its members), ``hub``, ``behind`` (node over which it was met; null
-    for the account itself). edges: ``source, target`` (nodes), ``payments, amount`` (sum, base currency), ``first,
-    last`` (booked).
+    nodes: ``node`` (each once: an account id, or for those that are one node ``+payers:<id>``, ``+payees:<id>``, with
+    more of ``+`` where an account of the network is called so), ``label`` (its text), ``account_id`` (null for those
+    that are one node; the only name by which to look an account up), ``step`` (0 the account itself; negative: money
+    comes from there; positive: goes there), ``counterparties`` in the period (of a group: its members), ``hub``,
+    ``behind`` (node over which it was met; null for the account itself). edges: ``source, target`` (nodes),
+    ``payments, amount`` (sum, base currency, wider than the money of one payment), ``first, last`` (booked).
     """
 
     account_id: str
@@ -92,7 +93,7 @@ def _pairs(network: Network) -> pl.DataFrame:
         .group_by("source", "target")
         .agg(
             payments=pl.len().cast(pl.Int64),
-            units=pl.col("units").clip(lower_bound=0).sum(),
+            units=pl.col("units").clip(lower_bound=0).cast(pl.Int128).sum(),
             first=pl.min("time"),
             last=pl.max("time"),
         )
@@ -106,48 +107,60 @@ def _nodes(
 ) -> pl.DataFrame:  # fmt: skip
     name = network.nodes
     rows = [
-        (name[v], name[v], where, int(degree[v]), bool(degree[v] > hub), name[behind[v]] if v in behind else None)
+        (
+            name[v], name[v], name[v], where, int(degree[v]), bool(degree[v] > hub),
+            name[behind[v]] if v in behind else None,
+        )
         for v, where in step.items()
+    ]  # fmt: skip
+    rows += [
+        (_group(name, word, v), f"{size:,} {word} of {name[v]}", None, where, size, False, name[v])
+        for word, v, where, size in groups
     ]
-    rows += [(f"+{word}:{name[v]}", None, where, size, False, name[v]) for word, v, where, size in groups]
     return pl.DataFrame(
         rows,
         schema={
-            "node": pl.String, "account_id": pl.String, "step": pl.Int64, "counterparties": pl.Int64, "hub": pl.Boolean,
-            "behind": pl.String,
+            "node": pl.String, "label": pl.String, "account_id": pl.String, "step": pl.Int64,
+            "counterparties": pl.Int64, "hub": pl.Boolean, "behind": pl.String,
         },
         orient="row",
     ).sort("step", "node")  # fmt: skip
 
 
+def _group(names: pl.Series, word: str, v: int) -> str:
+    """The name of those who are one node beside an account. Ids come from feeds, so one may look like such a name:
+    this one is no account's."""
+    found = f"+{word}:{names[v]}"
+    while (names == found).any():
+        found = f"+{found}"
+    return found
+
+
 def _edges(
     network: Network, pairs: pl.DataFrame, step: dict[int, int], members: dict[tuple[str, int], list[int]]
 ) -> pl.DataFrame:
-    shown = pl.DataFrame({"v": list(step)}, schema={"v": pl.Int32}).with_columns(node=network.nodes.gather(list(step)))
-    inside = pairs.join(shown.rename({"v": "source", "node": "from"}), on="source").join(
-        shown.rename({"v": "target", "node": "to"}), on="target"
-    )
-    parts = [inside]
-    for (word, v), others in members.items():
+    shown = list(step)
+    parts = [pairs.filter(pl.col("source").is_in(shown) & pl.col("target").is_in(shown))]
+    names = {v: network.nodes[v] for v in shown}
+    for number, ((word, v), others) in enumerate(members.items(), start=1):
         own, other = ("target", "source") if word == "payers" else ("source", "target")
-        group = pl.lit(f"+{word}:{network.nodes[v]}")
-        account = pl.lit(network.nodes[v])
+        # Groups have numbers below those of accounts; they are told apart by number, never by name.
+        names[-number] = _group(network.nodes, word, v)
         parts.append(
             pairs.filter((pl.col(own) == v) & pl.col(other).is_in(others)).with_columns(
-                **({"from": group, "to": account} if word == "payers" else {"from": account, "to": group})
+                pl.lit(-number, pl.Int32).alias(other)
             )
         )
     return (
-        pl.concat([part.select("from", "to", "payments", "units", "first", "last") for part in parts])
-        .group_by("from", "to")
+        pl.concat(parts)
+        .group_by("source", "target")
         .agg(pl.sum("payments", "units"), pl.min("first"), pl.max("last"))
-        .sort("from", "to")
         .select(
-            source="from",
-            target="to",
-            payments="payments",
-            amount=(pl.col("units").cast(pl.Decimal(38, MONEY_SCALE)) / MONEY_UNITS).cast(MONEY),
+            pl.col("source", "target").replace_strict(names, return_dtype=pl.String),
+            "payments",
+            amount=(pl.col("units").cast(MONEY_SUM) / MONEY_UNITS).cast(MONEY_SUM),
             first=pl.col("first").cast(TIMESTAMP),
             last=pl.col("last").cast(TIMESTAMP),
         )
+        .sort("source", "target")
     )

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import pairwise, permutations, product
 
 import networkx as nx
+import numpy as np
 import polars as pl
 import pytest
 from hypothesis import given, settings
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 
 from fintel.errors import FintelError
 from fintel.graph import instances_cycles, motifs
+from fintel.graph.instances_found import Found
 from fintel.graph.surroundings import around
 from fintel.graph.ways import way
 from tests.graph.payments import HOUR, network_of, networks
@@ -495,3 +497,79 @@ def test_hubs_are_one_node_of_the_surroundings():
     with pytest.raises(FintelError, match="names the account"):
         around(net, "nobody")
     assert (seen.edges["first"] <= seen.edges["last"]).all()
+
+
+LARGEST = 10**16  # the largest payment that feeds take, 1e11, in units of 1e-5
+
+
+@pytest.mark.parametrize("payments", [99, 101, 1_900])
+def test_sums_of_the_largest_payments_are_exact(payments):
+    seen = around(network_of([(0, 1, t, LARGEST) for t in range(payments)], 2), "n0")
+    assert seen.edges["amount"].to_list() == [10**11 * payments]
+    fan = motifs.find(network_of([(0, v + 1, v, LARGEST) for v in range(400)], 401), "fan-out", cap=1_000)
+    assert fan.instances["amount"].to_list() == [10**11 * 400]
+
+
+def test_an_account_that_is_called_like_a_group_stays_itself():
+    rows = [(v, 0, v, 100_000 * v) for v in range(1, 30)]
+    net = network_of(rows, 30)
+    names = net.nodes.to_list()
+    names[29], names[28] = "+payers:n0", "++payers:n0"
+    called = type(net)(net.source, net.target, net.time, net.amount, net.row, pl.Series(names))
+    seen = around(called, "n0", most=5)
+    assert seen.nodes["node"].is_unique().all()
+    group = seen.nodes.filter(pl.col("account_id").is_null())
+    assert group.select("node", "label", "counterparties").rows() == [("+++payers:n0", "25 payers of n0", 25)]
+    lines = dict(seen.edges.select("source", "payments").iter_rows())
+    assert lines == {"+payers:n0": 1, "++payers:n0": 1, "n27": 1, "n26": 1, "+++payers:n0": 25}
+    assert seen.edges.sort("amount")["amount"].to_list() == [26, 27, 28, 29, sum(range(1, 26))]
+
+
+@st.composite
+def found_instances(draw):
+    """Instances over few payments and fewer anchors, so that many stand in each other."""
+    sets = draw(st.lists(st.frozensets(st.integers(0, 9), min_size=1), max_size=40))
+    some = st.lists(st.integers(0, 2), min_size=len(sets), max_size=len(sets))
+    sizes = [len(s) for s in sets]
+    edge = np.array([e for s in sets for e in sorted(s)], np.int64)
+    return Found(
+        np.array(draw(some), np.int64), np.cumsum([0, *sizes]), edge, np.zeros_like(edge), np.full(len(sets), np.nan),
+        np.array(draw(some), np.int64),
+    )  # fmt: skip
+
+
+def distinct_by_comparing_all(found):
+    """Anchor and payments of those that stand in no stronger one of their anchor."""
+    edges = [tuple(found.edge[a:b].tolist()) for a, b in pairwise(found.start.tolist())]
+    order = sorted(
+        range(len(found)),
+        key=lambda i: (-found.score[i], -len(edges[i]), max(edges[i]), min(edges[i]), found.anchor[i]),
+    )
+    told = []
+    for i in order:
+        if not any(a == found.anchor[i] and set(edges[i]) <= set(e) for a, e in told):
+            told.append((int(found.anchor[i]), edges[i]))
+    return told
+
+
+@given(found_instances(), st.integers(1, 50))
+@settings(max_examples=200, deadline=None)
+def test_the_bound_of_an_account_keeps_the_strongest_and_counts_the_rest(found, most):
+    kept = motifs._distinct(found, most)
+    told = [(int(a), tuple(kept.edge[b:e].tolist())) for a, (b, e) in zip(kept.anchor, pairwise(kept.start.tolist()))]
+    whole = distinct_by_comparing_all(found)
+    bounded = [(a, e) for k, (a, e) in enumerate(whole) if sum(b == a for b, _ in whole[:k]) < most]
+    assert told == bounded
+    left = sum(nodes.size for _, nodes in kept.skipped)
+    assert left >= len(whole) - len(told) and (left == 0 or max(np.bincount(found.anchor)) > most)
+
+
+def test_an_account_of_many_instances_takes_no_square_of_time():
+    """8,000 round trips with one account: each is compared with those that share a payment with it, so none."""
+    n = 8_000
+    rows = [row for v in range(1, n + 1) for row in ((0, v, 2 * v * HOUR, 5), (v, 0, (2 * v + 1) * HOUR, 5))]
+    net = network_of(rows, n + 1)
+    told = motifs.find(net, "reciprocal", limit=20)
+    assert told.instances.height == 20
+    assert told.skipped["edges"].sum() == n - 20
+    assert told.instances.equals(motifs.find(net, "reciprocal", limit=n).instances.head(20))

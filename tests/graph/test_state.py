@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from fintel.errors import FintelError
 from fintel.graph import columns, state
-from fintel.graph.layout import Settings
+from fintel.graph.layout import EDGE, Settings
 from fintel.graph.network import Network
 from fintel.graph.state import GraphState, edge_features
 from tests.graph.payments import HOUR, SETTINGS, large, network_of, networks
@@ -109,10 +109,57 @@ def test_a_snapshot_of_something_else_is_refused() -> None:
         GraphState.restore(taken, Settings(), families=["statistics"])
     with pytest.raises(FintelError, match="other settings"):
         GraphState.restore(taken, SETTINGS)
-    with pytest.raises(FintelError, match="statistics_out.sides"):
-        GraphState.restore(
-            {k: v for k, v in taken.items() if k != "statistics_out.sides"}, SETTINGS, families=["statistics"]
-        )
+    with pytest.raises(FintelError, match="no array 'edges'"):
+        GraphState.restore({"form": taken["form"]}, SETTINGS, families=["statistics"])
+
+
+@pytest.mark.parametrize(
+    ("field", "values", "why"),
+    [
+        ("source", [0, 1, 2_000_000_000], "names node 2,000,000,000"),
+        ("target", [1, 2**20, 0], "names node 1,048,576"),
+        ("target", [1, -7, 0], "no number from 0"),
+        ("time", [1, 3, 2], "not in order of time"),
+    ],
+)
+def test_a_snapshot_with_wrong_payments_is_refused(field: str, values: list[int], why: str) -> None:
+    graph = GraphState()
+    graph.update([0, 1, 2], [1, 2, 0], [1, 2, 3], [5, 5, 5])
+    taken = graph.snapshot()
+    taken["edges"][field] = values
+    with pytest.raises(FintelError, match=why):
+        GraphState.restore(taken)
+
+
+@pytest.mark.parametrize(
+    "wrong", [np.zeros(3), np.zeros((3, 1), EDGE), np.zeros((), EDGE)], ids=["type", "two", "none"]
+)
+def test_a_snapshot_of_another_shape_is_refused(wrong: np.ndarray) -> None:
+    with pytest.raises(FintelError, match="no array 'edges'"):
+        GraphState.restore(GraphState().snapshot() | {"edges": wrong})
+
+
+@given(networks(), st.binary(min_size=8, max_size=8), st.data())
+@settings(max_examples=60, deadline=None)
+def test_links_in_a_snapshot_are_not_believed(network: Network, noise: bytes, data: st.DataObject) -> None:
+    half = data.draw(st.integers(0, len(network)))
+    graph = GraphState(SETTINGS)
+    graph.update(*part_of(network, 0, half))
+    taken = graph.snapshot()
+    for field in set(EDGE.names or ()) - {"source", "target", "time", "amount"}:
+        taken["edges"][field] = np.frombuffer(noise, EDGE[field])[0]
+    taken |= {"links.nodes": np.full(3, 2_000_000_000, np.int32)}
+    restored = GraphState.restore(taken, SETTINGS)
+    if half < len(network):
+        same(replayed(network, 7, restored, half), replayed(network, 7, graph, half))
+
+
+def test_room_for_more_nodes_must_be_asked_for() -> None:
+    graph = GraphState(families=["statistics"])
+    graph.update([50], [1], [5], [7])
+    with pytest.raises(FintelError, match="names node 50, and there are 50"):
+        GraphState.restore(graph.snapshot(), families=["statistics"], nodes=50)
+    assert len(GraphState.restore(graph.snapshot(), families=["statistics"], nodes=51)) == 1
 
 
 def test_forgetting_what_no_window_reaches_changes_nothing() -> None:
