@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fintel.errors import ConfigError, RuleError
+from fintel.reports.attachment import FORMULA
 
 if TYPE_CHECKING:
     from _csv import Reader
 
 #: What a spreadsheet takes for the start of a formula, the full-width signs included; where ';'
 #: separates columns, what stands behind one begins a cell, in quotes or not.
-_FORMULA = "=+\\-@\t\r|%\uff1d\uff0b\uff0d\uff20"
+_FORMULA = re.escape(FORMULA)
 _BEGINS = re.compile(rf"(^|;)(?=[\s\"']*[{_FORMULA}])")
 _ENDED = re.compile(rf"(^|;)'(?=[\s\"']*[{_FORMULA}])")
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\u200b-\u200f\u2060\ufeff\u202a-\u202e\u2066-\u2069]")

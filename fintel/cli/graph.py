@@ -251,7 +251,10 @@ def around(
             _draw(picture, found, hits, known, settings.base_currency, days)
             say(f"wrote {picture}")
         if as_json:
-            nodes = [{**n, "hits": hits.get(n["node"], 0), "seed": n["node"] in known} for n in found.nodes.to_dicts()]
+            nodes = [
+                {**n, "hits": hits.get(n["account_id"], 0), "seed": n["account_id"] in known}
+                for n in found.nodes.to_dicts()
+            ]
             print_json({"account_id": wanted, "run_id": run_id, "nodes": nodes, "edges": found.edges.to_dicts()})
             return
         marks = {name: ("★" if hits.get(name) else "") + ("◆" if name in known else "") for name in found.nodes["node"]}
@@ -304,7 +307,7 @@ def _draw(picture: Path, found: Surroundings, hits: dict[str, int], seeds: list[
     from fintel.reports.surroundings import Line, Node, surroundings
 
     nodes = [
-        Node(n["node"], n["node"], n["step"], n["counterparties"], n["hub"], n["account_id"] is None, n["behind"])
+        Node(n["node"], n["label"], n["step"], n["counterparties"], n["hub"], n["account_id"] is None, n["behind"])
         for n in found.nodes.iter_rows(named=True)
     ]
     lines = [Line(**e) for e in found.edges.iter_rows(named=True)]

@@ -13,12 +13,12 @@ from fintel.reports.text import clean
 
 # What begins a formula, and every sign whose compatibility form (NFKC) begins so: full-width, small, raised, low.
 # Some spreadsheets read those as the plain ones.
-_FORMULA = (
+FORMULA = (
     "=+-@\t\r|%\u207a\u207b\u207c\u208a\u208b\u208c\u2212\u2a75\u2a76\ufb29\ufe62\ufe63\ufe66\ufe6a\ufe6b"
     "\uff05\uff0b\uff0d\uff1d\uff20\uff5c"
 )
 # Where ';' separates columns (much of Europe), what stands behind one begins a cell, quotes or not.
-_BEGINS = re.compile(rf"(^|;)(?=[\s\"]*[{re.escape(_FORMULA)}])")
+_BEGINS = re.compile(rf"(^|;)(?=[\s\"]*[{re.escape(FORMULA)}])")
 
 
 @dataclass(frozen=True, slots=True)
