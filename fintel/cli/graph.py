@@ -257,7 +257,10 @@ def around(
             ]
             print_json({"account_id": wanted, "run_id": run_id, "nodes": nodes, "edges": found.edges.to_dicts()})
             return
-        marks = {name: ("★" if hits.get(name) else "") + ("◆" if name in known else "") for name in found.nodes["node"]}
+        marks = {
+            node: ("★" if hits.get(account) else "") + ("◆" if account in known else "")
+            for node, account in found.nodes.select("node", "account_id").iter_rows()
+        }
         columns = ["source", "target", "payments", "amount", "first", "last"]
         rows = [
             (f"{r[0]} {marks[r[0]]}".strip(), f"{r[1]} {marks[r[1]]}".strip(), *r[2:])
