@@ -494,7 +494,7 @@ def test_hubs_are_one_node_of_the_surroundings():
     # Nothing is lost: sums of lines are sums of payments.
     assert wide.edges["payments"].sum() == 39
     assert float(wide.edges["amount"].sum()) == 500 + sum(range(2, 40))
-    with pytest.raises(FintelError, match="names the account"):
+    with pytest.raises(FintelError, match="no payment of the period names 'nobody'"):
         around(net, "nobody")
     assert (seen.edges["first"] <= seen.edges["last"]).all()
 
