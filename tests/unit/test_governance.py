@@ -296,9 +296,9 @@ SERVED = "https://host/x/api/2.0/mlflow-artifacts/artifacts/0/a1/artifacts"
         (f"{RUN}/model?path=x", RUN, "https://host", None),
         (f"{RUN}2/model", RUN, "https://host", None),
         ("/etc/model", "/etc", "https://host", None),
-        ("/root/a1/model", "/root/a1", "sqlite:///x.db", Path("/root/a1/model")),
-        ("file:///root/a1/model", "file:///root/a1", "sqlite:///x.db", Path("/root/a1/model")),
-        ("/root/a1/../../etc", "/root/a1", "sqlite:///x.db", None),
+        ("/artefacts/a1/model", "/artefacts/a1", "sqlite:///x.db", Path("/artefacts/a1/model")),
+        ("file:///artefacts/a1/model", "file:///artefacts/a1", "sqlite:///x.db", Path("/artefacts/a1/model")),
+        ("/artefacts/a1/../../etc", "/artefacts/a1", "sqlite:///x.db", None),
         ("/etc/model", "/etc", "sqlite:///x.db", None),
         ("http://evil/a/model", "http://evil/a", "sqlite:///x.db", None),
         ("s3://evil/a/model", "s3://evil/a", "sqlite:///x.db", None),
@@ -306,10 +306,10 @@ SERVED = "https://host/x/api/2.0/mlflow-artifacts/artifacts/0/a1/artifacts"
 )
 def test_files_are_read_from_the_run_alone(source: str, run: str, where: str, place: Path | str | None) -> None:
     if place is not None:
-        assert place_of(source, run, where, "/root") == place
+        assert place_of(source, run, where, "/artefacts") == place
     else:
         with pytest.raises(ModelError, match="source is refused"):
-            place_of(source, run, where, "/root")
+            place_of(source, run, where, "/artefacts")
 
 
 @pytest.fixture
